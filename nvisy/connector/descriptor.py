@@ -1,0 +1,114 @@
+"""How connectors, actions and models present themselves to the catalogue.
+
+A descriptor is cheap to import: it names things and builds them, and whatever a driver needs is imported when it is
+opened. Entry points (`nvisy.connectors`, `nvisy.actions`, `nvisy.models`, `nvisy.primitives`) lead to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from nvisy.connector.action import Action
+from nvisy.connector.model import EmbeddingModel
+from nvisy.connector.shape import Shape
+from nvisy.connector.sink import Sink, SinkCapabilities
+from nvisy.connector.source import Source, SourceCapabilities
+
+
+class Params(BaseModel):
+    """Base of every parameter model: unknown names are errors, and each field's description is its documentation.
+
+    A field whose value is a secret is a `pydantic.SecretStr`. A field that is a path is a `pathlib.Path`: the graph
+    resolves it against the folder of the graph file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an action or connector may know of its surroundings when it is built.
+
+    Attributes:
+        folder: Folder of the graph file: relative paths and a user's modules start there.
+        state: Folder for caches that may be lost at any time, `.nvisy`.
+        models: Opens an embedding model by name: `(name, params) -> EmbeddingModel`.
+        incoming: Shape of what arrives at the node.
+    """
+
+    folder: Path
+    state: Path
+    models: Callable[[str, Mapping[str, Any]], EmbeddingModel]
+    incoming: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDescriptor:
+    """A provider of documents, `object/files`. `open` connects to nothing yet."""
+
+    name: str
+    summary: str
+    params: type[Params]
+    capabilities: SourceCapabilities
+    open: Callable[[Any, Context], Source]
+    shape: Callable[[Any], Shape]
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDescriptor:
+    """A provider that keeps records, `vector/sqlite`. `open` connects to nothing yet."""
+
+    name: str
+    summary: str
+    params: type[Params]
+    capabilities: SinkCapabilities
+    open: Callable[[Any, Context], Sink]
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDescriptor:
+    """An action, `chunk`.
+
+    Attributes:
+        shape: `(params, incoming, models) -> outgoing`, or raises `ShapeMismatch`. `models(name, params)` gives a
+            model's facts without loading it.
+        build: Makes the action in the process that runs it.
+        cut: Whether a topic follows it by default: what is dear to make again is kept.
+        fields: `(params, incoming) -> expressions to check`; see `nvisy.graph.validate`.
+    """
+
+    name: str
+    summary: str
+    params: type[Params]
+    shape: Callable[[Any, Shape, Models], Shape]
+    build: Callable[[Any, Context], Action]
+    cut: bool = False
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescriptor:
+    """An embedding model, `local/hash`.
+
+    Attributes:
+        facts: `(params) -> (revision, dimensions)` without loading any weights.
+        open: Loads it.
+    """
+
+    name: str
+    summary: str
+    params: type[Params]
+    facts: Callable[[Any], tuple[str, int]]
+    open: Callable[[Any], EmbeddingModel]
+
+
+Models = Callable[[str, Mapping[str, Any]], tuple[str, int]]
+"""`(name, params) -> (name@revision, dimensions)`: what a compiler needs to know of a model."""
+Descriptor = SourceDescriptor | SinkDescriptor | ActionDescriptor | ModelDescriptor

@@ -1,0 +1,35 @@
+"""What is known, before anything runs, of the primitives that cross an edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The type of an edge.
+
+    Attributes:
+        primitive: Name of the primitive type, `Document`.
+        raw: A Document that may still be bytes (a PDF): it has to be extracted before its text can be used.
+        model: For embeddings: the model and revision that made them, else empty.
+        dimensions: For embeddings: length of the vectors, else 0.
+    """
+
+    primitive: str
+    raw: bool = False
+    model: str = ""
+    dimensions: int = 0
+
+    def __str__(self) -> str:
+        detail = f"({self.model}, {self.dimensions} dimensions)" if self.model else ""
+        return f"{'raw ' if self.raw else ''}{self.primitive}{detail}"
+
+
+class ShapeMismatch(Exception):  # noqa: N818 - compile-time only, turned into a fault with its place
+    """A node cannot take what an edge brings: `message` says why and what would help."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)

@@ -1,0 +1,214 @@
+"""What a sink is to Nvisy: it holds, for every key, exactly the records of the newest version it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nvisy.errors import Rejected
+from nvisy.expressions.filter import Filter
+from nvisy.primitives.primitive import MetadataValue
+from nvisy.primitives.provenance import Span
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkCapabilities:
+    """What a sink can do. No field has a default: an author decides each.
+
+    Attributes:
+        accepts: Names of the primitives it stores.
+        deletes: Whether records can be removed by key. A sink that cannot is refused when a graph is compiled.
+        guarantee: `transactional` (records, deletes and head commit together), `conditional` (older writes lose),
+            `filtered` (deletes by filter, no conditions), `eventual`.
+        max_batch_records: Records per call of `apply`, at most.
+        max_batch_bytes: Bytes of vectors and text per call, at most.
+        max_dimensions: The longest vector it can store, or None.
+        metadata: Value types of metadata it can store and filter by.
+    """
+
+    accepts: frozenset[str]
+    deletes: bool
+    guarantee: Literal["transactional", "conditional", "filtered", "eventual"]
+    max_batch_records: int
+    max_batch_bytes: int
+    max_dimensions: int | None
+    metadata: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One vector as an index holds it. The layout that applications see is `docs/index-layout.md`.
+
+    Attributes:
+        id: UUID, from lane, key, node and content: the same again in a second run.
+        vector: float32, shape (dimensions,).
+        text: The passage that was embedded.
+        source_uri: Where a person finds the document.
+        span: Place of `text` in the extracted text of the document, or None.
+        metadata: The user's fields.
+        vector_hash: Changes when, and only when, the vector does.
+        payload_hash: Changes when text, span, uri, metadata or steps do.
+        content_hash: Hash of the text that was embedded.
+        steps: Every node it went through, with its configuration.
+        model: Model and revision that made the vector.
+    """
+
+    id: str
+    vector: Vector
+    text: str
+    source_uri: str
+    span: Span | None
+    metadata: Mapping[str, MetadataValue]
+    vector_hash: str
+    payload_hash: str
+    content_hash: str
+    steps: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSet:
+    """Everything that one version of one key says about one sink: the sink's unit of work.
+
+    Attributes:
+        lane: The (graph, sink, source) that owns the key: part of every id, filter and head.
+        key: The document's key.
+        source: Id of the source node.
+        version: `Version.number`: the higher one is newer.
+        digest: Hash over all records. Equal digests: nothing to write but the version.
+        records: All of them. Empty: the key has been deleted, or nothing of it belongs in this sink.
+        partition: Partition of the log that the key lives in.
+        run: Run that wrote it.
+        observed_at_us: When the source saw this version, microseconds, UTC.
+        topic: Origin topic of the version, or empty.
+    """
+
+    lane: str
+    key: str
+    source: str
+    version: int
+    digest: str
+    records: tuple[Record, ...]
+    partition: int = 0
+    run: str = ""
+    observed_at_us: int = 0
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record set.
+
+    Attributes:
+        written: Vectors upserted.
+        removed: Records taken out.
+        unchanged: Records left as they are, or of which only place or metadata were rewritten.
+        superseded: The sink holds a newer version of the key, so nothing was done.
+        fault: The set was rejected, and the key's former version stays.
+    """
+
+    written: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    superseded: bool = False
+    fault: Rejected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who writes into a collection; kept in its marker, so that two graphs or logs never mix in one.
+
+    Attributes:
+        graph: The graph's id.
+        log: Id of the log that the graph's topics live in.
+        model: Model and revision of the vectors.
+        dimensions: Length of the vectors.
+    """
+
+    graph: str
+    log: str
+    model: str
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One record as a search or a listing gives it back. `score` is higher for nearer vectors, None in a listing."""
+
+    id: str
+    key: str
+    source_uri: str
+    text: str
+    span: Span | None
+    score: float | None = None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    """Nvisy's own fields: `lane`, `source`, `version`, `content_hash`, `steps`, `model`, `run`, `observed_at`."""
+
+
+class Writer(Protocol):
+    """An open sink."""
+
+    def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Make the sink hold these sets, one outcome each, in order; durable when it returns.
+
+        At most one set per (lane, key). A set older than what the sink holds is superseded, never applied.
+        A set that the sink cannot store is an `Outcome.fault` while the others are applied.
+
+        Raises:
+            Transient: Nothing, or an unknown part, was applied; the same call may be made again.
+            Refused: Another owner has taken over (its token is higher).
+            Fatal: No call can succeed: the collection is gone, has other dimensions, the disk is full.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; writes nothing. May be called twice."""
+
+
+class Index(Protocol):
+    """A collection as applications read it. Needs no log and no run."""
+
+    model: str
+    """Model and revision recorded in the collection's marker: the one that has to embed the questions."""
+    dimensions: int
+
+    def search(self, vector: Vector, k: int, where: Filter | None) -> Sequence[Hit]:
+        """The `k` nearest records, best first, any `k`; with `where`, of those that match it, exactly."""
+
+    def records(self, key: str | None) -> Iterator[Hit]:
+        """All records, or those of one document: streamed, by key, then by place."""
+
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""
+
+
+class Sink(Protocol):
+    """A collection in a vector store."""
+
+    capabilities: SinkCapabilities
+
+    def check(self) -> None:
+        """Prove reach, credentials and rights, or raise `Unreachable` or `Fatal`. Writes nothing."""
+
+    def prepare(self, owner: Owner) -> str:
+        """Create the collection, its heads and its marker, or verify them. Returns the collection's own id.
+
+        The id is made when the collection is created: another id than last time means that what was written is gone,
+        and the caller starts over. Idempotent.
+
+        Raises:
+            Refused: The collection belongs to another graph or log, or is not ours and `create` is false without one.
+            Fatal: It holds vectors of other dimensions or of another model.
+        """
+
+    def open(self, token: int) -> Writer:
+        """Start writing as the owner with this fence token: writers with a lower one are refused from here on."""
+
+    def index(self) -> Index:
+        """Open the collection for reading. Raises `Refused` where there is none yet, `Unreachable`, `Fatal`."""
