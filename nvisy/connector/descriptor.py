@@ -78,10 +78,9 @@ class ActionDescriptor:
 
     Attributes:
         shape: `(params, incoming, models) -> outgoing`, or raises `ShapeMismatch`. `models(name, params)` gives a
-            model's facts without loading it.
+            model's facts without loading it. Expressions among the parameters are compiled here.
         build: Makes the action in the process that runs it.
         cut: Whether a topic follows it by default: what is dear to make again is kept.
-        fields: `(params, incoming) -> expressions to check`; see `nvisy.graph.validate`.
     """
 
     name: str

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvisy.primitives.primitive import Primitive
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The type of an edge.
 
     Attributes:
-        primitive: Name of the primitive type, `Document`.
+        primitive: Class of the primitives.
         raw: A Document that may still be bytes (a PDF): it has to be extracted before its text can be used.
         model: For embeddings: the model and revision that made them, else empty.
         dimensions: For embeddings: length of the vectors, else 0.
     """
 
-    primitive: str
+    primitive: type[Primitive]
     raw: bool = False
     model: str = ""
     dimensions: int = 0
 
     def __str__(self) -> str:
         detail = f"({self.model}, {self.dimensions} dimensions)" if self.model else ""
-        return f"{'raw ' if self.raw else ''}{self.primitive}{detail}"
+        return f"{'raw ' if self.raw else ''}{self.primitive.type}{detail}"
 
 
 class ShapeMismatch(Exception):  # noqa: N818 - compile-time only, turned into a fault with its place
-    """A node cannot take what an edge brings: `message` says why and what would help."""
+    """A node cannot take what an edge brings, or its parameters do not fit it.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    Attributes:
+        message: Why.
+        hint: What would help, or empty.
+        param: JSON pointer below the node's `params` to the value at fault, `/when`, or empty for the node itself.
+    """
+
+    def __init__(self, message: str, hint: str = "", param: str = "") -> None:
         self.message = message
         self.hint = hint
+        self.param = param
         super().__init__(message)

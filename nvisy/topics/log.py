@@ -1,0 +1,181 @@
+"""The log: topics that keep every change, on Kafka or in files. One interface, and one suite that judges both.
+
+A stage of a graph takes one `Session`: its seat at the log. Through it the stage reads its input topics, appends to its
+output topics and stores how far it has come, the last two in one commit. Opening the session of a stage fences whoever
+held it before, so a process that was paused and replaced can no longer append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class LogRecord(NamedTuple):
+    """A record as it stands in a log. `value` is None for a tombstone; `timestamp_ms` is milliseconds, UTC."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+
+class Append(NamedTuple):
+    """A record to be appended. The partition is ours to choose: one writer per partition."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic.
+
+    Attributes:
+        name: Its name.
+        id: Changes when the topic is deleted and made anew.
+        partitions: How many.
+        start: First offset still there, by partition.
+        end: Offset after the last readable record, by partition (aborted and open transactions left out).
+    """
+
+    name: str
+    id: str
+    partitions: int
+    start: Mapping[int, int]
+    end: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What a stage asks of the log.
+
+    Attributes:
+        graph: Id of the graph.
+        stage: Id of the stage.
+        config: Hash of the stage's configuration: with another one than last time, its positions start over.
+        inputs: Topics to read, or none for a stage that starts at a source.
+        outputs: Topics it appends to, the dead letters apart.
+        slot: Which of the copies of the stage this is, from 0.
+    """
+
+    graph: str
+    stage: str
+    config: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    slot: int = 0
+
+
+class Session(Protocol):
+    """A stage's seat. One thread may `poll` while another one appends and commits."""
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Committed offset of every input partition that is ours now; 0 (or the topic's start) where there is none."""
+
+    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
+        """Up to `limit` records after the last one polled, in offset order within a partition.
+
+        Returns as soon as there is something, empty after `timeout_s` seconds. A paused poll returns nothing and keeps
+        the membership alive.
+
+        Raises:
+            Refused: A position is no longer in the log (state `gap`), or a topic was made anew.
+            Unreachable: The log does not answer; the session is of no use any more and must be closed.
+        """
+
+    def append(self, records: Sequence[Append]) -> None:
+        """Hand over records for the next commit. They are read by nobody before it."""
+
+    def commit(self, positions: Mapping[TopicPartition, int], state: Mapping[str, bytes | None] | None = None) -> None:
+        """Make what was appended, the positions (next offset to read) and the state durable, together.
+
+        Raises:
+            Refused: Another process has taken the seat; nothing was committed.
+            Unreachable: The log does not answer; what happened is unknown, the session must be closed.
+        """
+
+    def state(self) -> Mapping[str, bytes]:
+        """Everything this stage ever committed as `state`, the last value by name."""
+
+    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether everything below `ends` in our input partitions has been polled (gaps in offsets count as polled)."""
+
+    def close(self) -> None:
+        """Give the seat up; what was appended since the last commit is dropped. May be called twice."""
+
+
+class Claim(Protocol):
+    """The right to run a graph, held by one run at a time."""
+
+    token: int
+    """Higher than the token of every claim before it: what sinks are fenced with."""
+
+    def release(self) -> None:
+        """Let another run have it. The claim of a process that died is released by itself."""
+
+
+class Log(Protocol):
+    """A log. Cheap to open, connects when it is first used. Not to be shared between threads, apart from sessions."""
+
+    id: str
+    """Names the log for good: a Kafka cluster's id, or the id written into an embedded log when it was made."""
+    url: str
+    """How a person names it, without secrets: `kafka://localhost:9092`, `embedded:.nvisy/log`."""
+
+    def create(self, topic: str, partitions: int) -> TopicInfo:
+        """Create a topic, or verify the one that is there.
+
+        Compacted by key, never expired by age, messages up to 16 MiB.
+
+        Raises:
+            Refused: It has fewer or more partitions than asked for.
+            Unreachable: The log does not answer.
+        """
+
+    def describe(self, topic: str) -> TopicInfo | None:
+        """The topic as it is now, or None."""
+
+    def topics(self) -> Sequence[str]:
+        """Names of all topics, sorted, the log's internal ones left out."""
+
+    def delete(self, topic: str) -> None:
+        """Remove a topic and everything in it. A topic that is not there is fine."""
+
+    def session(self, seat: Seat) -> Session:
+        """Take a seat and fence whoever held it. Topics must exist."""
+
+    def scan(self, topic: str, start: Mapping[int, int] | None = None) -> Iterator[LogRecord]:
+        """Every record from `start` (default: the beginning) to the end as it is now; ends there. Joins no group."""
+
+    def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
+        """The one record at that offset, or None where compaction removed it."""
+
+    def claim(self, graph: str, owner: str) -> Claim:
+        """Take the right to run `graph` as `owner` (`host:pid`).
+
+        Raises:
+            Refused: A live run holds it; the message names its owner.
+        """
+
+    def lag(self, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]]:
+        """(committed, end) offset of every input partition of a seat, without taking it."""
+
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""
