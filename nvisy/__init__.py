@@ -1,0 +1,1 @@
+"""Streaming dataflows for AI data."""
