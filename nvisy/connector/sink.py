@@ -167,6 +167,16 @@ class Writer(Protocol):
             Fatal: No call can succeed: the collection is gone, has other dimensions, the disk is full.
         """
 
+    def settle(self) -> None:
+        """The sink has caught up with its input: build what is cheaper built at once, such as a vector index.
+
+        The runtime calls it whenever the input has run dry, also when nothing was written since the last time, so it
+        returns at once where there is nothing to do. It may take minutes and holds up no other writer.
+
+        Raises:
+            Transient: It may succeed when called again; the sink is complete without it, only slower to search.
+        """
+
     def close(self) -> None:
         """Let go of everything; writes nothing. May be called twice."""
 
