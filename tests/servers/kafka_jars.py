@@ -21,7 +21,7 @@ def kafka_jars() -> Path:
     if shutil.which("java") is None:
         raise RuntimeError(_missing("a Java runtime, 17 or later"))
     _JARS.parent.mkdir(exist_ok=True)
-    with locked(_JARS.with_suffix(".lock")):
+    with locked(_JARS.with_name("kafka.lock")):
         if not _JARS.exists():
             _fetch()
     return _JARS
@@ -31,7 +31,7 @@ def _fetch() -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise RuntimeError(_missing("Maven (`mvn`), which fetches the broker the first time"))
-    partial = _JARS.with_suffix(".partial")
+    partial = _JARS.with_name("kafka.partial")
     shutil.rmtree(partial, ignore_errors=True)
     goal = ["dependency:copy-dependencies", f"-DoutputDirectory={partial}", f"-Dkafka.version={VERSION}"]
     run_to_end([maven, "-q", "-B", "--strict-checksums", "-f", str(_POM), *goal], timeout_s=900)

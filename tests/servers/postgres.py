@@ -16,7 +16,7 @@ from tests.servers.session import free_ports
 if TYPE_CHECKING:
     from psycopg import Connection
 
-IMAGE = "pgvector/pgvector:0.8.1-pg18"
+IMAGE = "pgvector/pgvector:0.8.6-pg18-trixie"
 _TEMPLATE = "with_vector"
 _SETTINGS = {
     "fsync": "off",  # a killed server loses nothing by it, only a power cut would
