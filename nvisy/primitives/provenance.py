@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 OFFSET_BITS = 36
-"""Bits of `Version.number` that hold the offset: 131,072 incarnations of 68 billion changes stay below 2^53."""
+"""Bits of `Version.number` that hold the offset: 131,072 incarnations of 68 billion changes fit in 2^53."""
 
 
 class Version(NamedTuple):

@@ -1,0 +1,39 @@
+"""A JSON value that a model was asked to give in a certain form."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import orjson
+from pydantic import Field, model_validator
+
+from nvisy.primitives.primitive import Primitive
+from nvisy.primitives.values import Json
+
+
+class StructuredOutput(Primitive):
+    """A JSON value, the schema it was asked to follow, and whether it does.
+
+    Attributes:
+        value: The value: any JSON, at most 64 levels deep. On the wire it is JSON text.
+        schema_name: Name of the schema that it was to follow.
+        conforms: Whether it does.
+        violations: Where it does not, one sentence each; empty when it conforms.
+        model: Model and revision that gave it, or empty.
+    """
+
+    value: Json
+    schema_name: str = Field(min_length=1)
+    conforms: bool = True
+    violations: tuple[str, ...] = ()
+    model: str = ""
+
+    def content_parts(self) -> tuple[bytes | str, ...]:
+        """The schema's name and the value, whatever the order of its keys."""
+        return (self.schema_name, orjson.dumps(self.value, option=orjson.OPT_SORT_KEYS))
+
+    @model_validator(mode="after")
+    def _verdict(self) -> Self:
+        if self.conforms and self.violations:
+            raise ValueError("a value with violations does not conform; set conforms to false")
+        return self
