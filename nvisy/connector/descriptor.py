@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from nvisy.connector.action import Action
 from nvisy.connector.model import EmbeddingModel
 from nvisy.connector.shape import Shape
-from nvisy.connector.sink import Sink, SinkCapabilities
-from nvisy.connector.source import Source, SourceCapabilities
+from nvisy.connector.sink import SinkCapabilities
+from nvisy.connector.source import SourceCapabilities
 
 
 class Params(BaseModel):
@@ -49,26 +49,38 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class SourceDescriptor:
-    """A provider of documents, `object/files`. `open` connects to nothing yet."""
+    """A provider of documents, `object/files`. `open` gives a `Source` and connects to nothing yet.
+
+    Attributes:
+        topic: For a source that is a topic of the log itself: the topic's name. It needs no stage of its own, and
+            `open` gives a decoder of its records (`nvisy.runtime.reading.Decoder`).
+    """
 
     name: str
     summary: str
     params: type[Params]
     capabilities: SourceCapabilities
-    open: Callable[[Any, Context], Source]
+    open: Callable[[Any, Context], Any]
     shape: Callable[[Any], Shape]
+    topic: Callable[[Any], str] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SinkDescriptor:
-    """A provider that keeps records, `vector/sqlite`. `open` connects to nothing yet."""
+    """A provider that keeps records, `vector/sqlite`. `open` gives a `Sink` and connects to nothing yet.
+
+    Attributes:
+        topic: For a sink that is a topic of the log itself, for other programs: the topic's name. `open` gives an
+            encoder of changes (`nvisy.runtime.outlets.Encoder`).
+    """
 
     name: str
     summary: str
     params: type[Params]
     capabilities: SinkCapabilities
-    open: Callable[[Any, Context], Sink]
+    open: Callable[[Any, Context], Any]
+    topic: Callable[[Any], str] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
