@@ -1,0 +1,79 @@
+"""What a collection looks like in every store: names of its parts, and the fields of a record.
+
+`docs/index-layout.md` describes it for the applications that query a store; the two change together, with `FORMAT`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from nvisy.connector.sink import Hit, RecordSet
+from nvisy.primitives.provenance import Span
+
+FORMAT = 1
+"""Version of the layout, kept in every marker. A collection of another one is refused."""
+
+FIRST_GENERATION = 1
+
+LINEAGE = (
+    "lane",
+    "source",
+    "version",
+    "content_hash",
+    "steps",
+    "model",
+    "run",
+    "observed_at",
+    "topic",
+    "partition",
+)
+"""Nvisy's own fields of a record, as `Hit.lineage` names them."""
+
+READABLE = ("id", "key", "source_uri", "text", "span_start", "span_end", "metadata", *LINEAGE)
+"""Every field of a record but its vector, which is `embedding`."""
+
+
+def physical_name(collection: str, *, create: bool) -> str:
+    """Name of the collection that holds the records: the user's own, or the first generation of one of ours."""
+    return f"{collection}__{FIRST_GENERATION}" if create else collection
+
+
+def heads_name(physical: str) -> str:
+    """Name of the collection that holds one head per key."""
+    return f"{physical}__heads"
+
+
+def observed_at(record_set: RecordSet) -> str | None:
+    """When the source saw the set, as ISO 8601 in UTC, or None where that is not known."""
+    micros = record_set.observed_at_us
+    if not micros:
+        return None
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+
+
+def encode_ids(record_set: RecordSet) -> str:
+    """The part of a head that says which records a key consists of: `{id: [vector hash, payload hash]}`."""
+    return orjson.dumps({r.id: [r.vector_hash, r.payload_hash] for r in record_set.records}).decode()
+
+
+def span_of(start: int | None, end: int | None) -> Span | None:
+    """The span in two columns, put together again."""
+    return None if start is None or end is None else Span(start, end)
+
+
+def hit(row: dict[str, Any], score: float | None) -> Hit:
+    """A record as read back: `row` holds the fields of `READABLE`, the metadata decoded."""
+    return Hit(
+        id=str(row["id"]),
+        key=row["key"] or "",
+        source_uri=row["source_uri"] or "",
+        text=row["text"] or "",
+        span=span_of(row["span_start"], row["span_end"]),
+        score=score,
+        metadata=row["metadata"] or {},
+        lineage={name: row[name] for name in LINEAGE},
+    )

@@ -1,0 +1,95 @@
+"""A collection's marker, and whether a writer may go on with what it finds there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvisy.connector.sink import Owner
+from nvisy.errors import Fatal, Refused
+from nvisy_vector._layout import FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a collection says of itself.
+
+    Attributes:
+        collection_id: Made when the collection was created.
+        physical: Name under which its records are stored.
+        owner: Who writes into it.
+        distance: `cosine`, `l2` or `dot`.
+        token: The highest fence token that a writer has opened it with.
+        layout: Version of the layout.
+    """
+
+    collection_id: str
+    physical: str
+    owner: Owner
+    distance: str
+    token: int = 0
+    layout: int = FORMAT
+
+
+def verify(marker: Marker, owner: Owner, distance: str, where: str) -> None:
+    """Go on only if the collection is this owner's, and of the shape that it writes.
+
+    Args:
+        marker: What the collection says of itself.
+        owner: Who wants to write.
+        distance: The distance that the graph asks for.
+        where: The collection as a person knows it, `collection "docs" in index.db`.
+
+    Raises:
+        Refused: It belongs to another graph or log.
+        Fatal: Its vectors are of another shape.
+    """
+    verify_layout(marker.layout, where)
+    theirs = marker.owner
+    if theirs.graph != owner.graph:
+        raise Refused(
+            f'{where} belongs to the graph "{theirs.graph}", and this is the graph "{owner.graph}": give this sink '
+            f'another "collection", or drop that one if nobody needs it'
+        )
+    if theirs.log != owner.log:
+        raise Refused(
+            f'{where} was written from the log "{theirs.log}", and this run reads the log "{owner.log}", whose versions '
+            f'cannot be compared with it: run with the former log, or give this sink another "collection"'
+        )
+    if theirs.dimensions != owner.dimensions:
+        raise Fatal(
+            f"{where} holds vectors of {theirs.dimensions} dimensions ({theirs.model}), and {owner.model} makes "
+            f'{owner.dimensions}: give this sink another "collection", or use the former model'
+        )
+    if theirs.model != owner.model:
+        raise Fatal(
+            f"{where} holds vectors of the model {theirs.model}, and the graph uses {owner.model}; vectors of two models "
+            f'cannot be compared: give this sink another "collection", or use the former model'
+        )
+    if marker.distance != distance:
+        raise Fatal(
+            f'{where} was made for the distance "{marker.distance}", and the graph says "{distance}": '
+            f'give this sink another "collection", or use the former distance'
+        )
+
+
+def verify_layout(layout: int, where: str) -> None:
+    """Refuse a collection that another version of Nvisy laid out in its own way."""
+    if layout != FORMAT:
+        raise Refused(
+            f"{where} has layout {layout}, and this version of Nvisy reads layout {FORMAT}: "
+            f"use the version that wrote it, or build the collection again under another name"
+        )
+
+
+def fenced(where: str, token: int, current: int) -> Refused:
+    """The error of a writer that another one has replaced."""
+    return Refused(
+        f"{where} is being written by a newer run (token {current}, ours is {token}): this one stops"
+    )
+
+
+def gone(where: str) -> Fatal:
+    """The error of a writer whose collection was dropped or made anew while it was writing."""
+    return Fatal(
+        f"{where} was dropped or made anew while this run was writing: start the run again to fill it"
+    )

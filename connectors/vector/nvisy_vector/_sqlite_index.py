@@ -1,0 +1,97 @@
+"""Reads a collection in an SQLite file: an exact search over all records, or those that match a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from nvisy.connector.sink import Hit, Vector
+from nvisy_vector._layout import READABLE, hit
+from nvisy_vector._owner import Marker
+from nvisy_vector._sql_filter import condition
+from nvisy_vector._sqlite_file import translated
+from nvisy_vector._sqlite_filter import SQLITE
+
+if TYPE_CHECKING:
+    import apsw
+
+    from nvisy.expressions.filter import Filter
+
+PAGE_ROWS = 1_000
+"""Rows of a listing read at once: between two pages no read lock is held, so a writer can tidy up its log."""
+
+_FIELDS = ", ".join(f'"{name}"' for name in READABLE)
+_DISTANCE = {
+    "cosine": "ifnull(vec_distance_cosine(embedding, ?), 1.0)",
+    "l2": "vec_distance_L2(embedding, ?)",
+    "dot": "-nvisy_dot(embedding, ?)",
+}
+_SCORE = {
+    "cosine": lambda distance: 1.0 - distance,
+    "l2": lambda distance: -distance,
+    "dot": lambda distance: -distance,
+}
+
+
+class SqliteIndex:
+    """A collection as `nvisy search` and `nvisy records` read it; other processes may write meanwhile."""
+
+    def __init__(self, connection: apsw.Connection, path: Path, marker: Marker, where: str) -> None:
+        self.model = marker.owner.model
+        self.dimensions = marker.owner.dimensions
+        self._connection = connection
+        self._path = path
+        self._where = where
+        self._table = marker.physical
+        self._distance = marker.distance
+        connection.create_scalar_function("nvisy_dot", _dot, 2, deterministic=True)
+
+    def search(self, vector: Vector, k: int, where: Filter | None) -> Sequence[Hit]:
+        """The `k` nearest records: see `nvisy.connector.sink.Index`."""
+        only = condition(where, SQLITE)
+        query = (
+            f"SELECT distance, {_FIELDS} FROM (SELECT id AS nearest_id, {_DISTANCE[self._distance]} AS distance "
+            f'FROM "{self._table}" WHERE embedding IS NOT NULL AND {only.text} ORDER BY distance LIMIT ?) AS nearest '
+            f'JOIN "{self._table}" AS record ON record.id = nearest_id ORDER BY distance, id'
+        )
+        needle = vector.astype("<f4", copy=False).tobytes()
+        with translated(self._path, self._where):
+            rows = self._connection.execute(query, (needle, *only.values, k)).fetchall()
+        score = _SCORE[self._distance]
+        return [_hit(row[1:], score(row[0])) for row in rows]
+
+    def records(self, key: str | None) -> Iterator[Hit]:
+        """All records, or those of one document: see `nvisy.connector.sink.Index`."""
+        place = ("" if key is None else key, -1, "")
+        only = "" if key is None else "AND key = ?"
+        query = (
+            f'SELECT {_FIELDS} FROM "{self._table}" WHERE key >= ? {only} AND (key, ifnull(span_start, 0), id) > (?, ?, ?) '
+            f"ORDER BY key, ifnull(span_start, 0), id LIMIT {PAGE_ROWS}"
+        )
+        while True:
+            arguments = (place[0], *([] if key is None else [key]), *place)
+            with translated(self._path, self._where):
+                page = [_hit(row, None) for row in self._connection.execute(query, arguments)]
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1]
+            place = (last.key, last.span.start if last.span else 0, last.id)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _hit(row: Sequence[Any], score: float | None) -> Hit:
+    fields = dict(zip(READABLE, row, strict=True))
+    fields["metadata"] = orjson.loads(fields["metadata"] or "{}")
+    return hit(fields, score)
+
+
+def _dot(left: bytes, right: bytes) -> float:
+    return float(np.dot(np.frombuffer(left, "<f4"), np.frombuffer(right, "<f4")))

@@ -1,0 +1,138 @@
+"""Writes record sets into an SQLite file: one transaction for a batch, its deletes, its heads and the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from nvisy.connector.sink import Outcome, Record, RecordSet
+from nvisy.errors import Rejected
+from nvisy_vector._layout import encode_ids, heads_name, observed_at
+from nvisy_vector._owner import Marker, fenced, gone
+from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._screen import fault_in, key_fault, narrowed
+from nvisy_vector._sqlite_file import RECORD_COLUMNS, transaction, translated
+
+if TYPE_CHECKING:
+    import apsw
+
+_PAYLOAD = tuple(name for name in RECORD_COLUMNS if name not in {"id", "embedding"})
+_READ_FENCE = "SELECT token FROM nvisy_collections WHERE physical = ? AND collection_id = ?"
+_TAKE_OVER = "UPDATE nvisy_collections SET token = ? WHERE physical = ? AND collection_id = ?"
+
+
+class SqliteWriter:
+    """The one writer of a collection; another process that writes the same file waits for its transactions."""
+
+    def __init__(
+        self, connection: apsw.Connection, path: Path, marker: Marker, token: int, where: str
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._where = where
+        self._dimensions = marker.owner.dimensions
+        self._token = token
+        self._fence = (marker.physical, marker.collection_id)
+        records, heads = marker.physical, heads_name(marker.physical)
+        self._read_head = f'SELECT lane, key, version, digest, ids FROM "{heads}" WHERE key = ? AND lane = ?'
+        self._put_head = f'INSERT OR REPLACE INTO "{heads}" VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
+        self._bump_head = f'UPDATE "{heads}" SET version = ? WHERE key = ? AND lane = ?'
+        self._put_record = _upsert(records)
+        self._put_payload = f'UPDATE "{records}" SET {_assignments(_PAYLOAD, "?")} WHERE id = ?'
+        self._remove = f'DELETE FROM "{records}" WHERE key = ? AND lane = ? AND id NOT IN (SELECT value FROM json_each(?))'
+        with translated(path, where), transaction(connection):
+            self._check_fence()
+            connection.execute(_TAKE_OVER, (token, *self._fence))
+
+    def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
+        return narrowed(sets, self._apply)
+
+    def settle(self) -> None:
+        """Nothing to build: a search reads all records."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with translated(self._path, self._where), transaction(self._connection):
+            self._check_fence()
+            return self._write(plan(sets, self._heads(sets), self._fault))
+
+    def _check_fence(self) -> None:
+        row = self._connection.execute(_READ_FENCE, self._fence).fetchone()
+        if row is None:
+            raise gone(self._where)
+        if row[0] > self._token:
+            raise fenced(self._where, self._token, row[0])
+
+    def _heads(self, sets: Sequence[RecordSet]) -> dict[Key, Head]:
+        keys = ((s.key, s.lane) for s in sets if key_fault(s, nul=True) is None)
+        rows = self._connection.executemany(self._read_head, keys)
+        return {(lane, key): Head(version, digest, ids) for lane, key, version, digest, ids in rows}
+
+    def _fault(self, record_set: RecordSet, records: Sequence[Record]) -> Rejected | None:
+        return key_fault(record_set, nul=True) or fault_in(record_set, records, self._dimensions, nul=True)
+
+    def _write(self, steps: Sequence[Step]) -> list[Outcome]:
+        """Write what the steps say, one table after the other; the transaction makes their order invisible."""
+        run = self._connection.executemany
+        changed = [step for step in steps if step.state == "changed"]
+        run(self._put_record, (row for step in changed for row in _rows(step.record_set, step.vectors)))
+        payloads = (row for step in changed for row in _rows(step.record_set, step.payloads))
+        run(self._put_payload, ((*row[2:], row[0]) for row in payloads))
+        run(self._put_head, (_head(step.record_set) for step in changed))
+        bumped = (s.record_set for s in steps if s.state == "same" and s.stale_head)
+        run(self._bump_head, ((s.version, s.key, s.lane) for s in bumped))
+        return [step.outcome(self._removed(step) if step.state == "changed" else 0) for step in steps]
+
+    def _removed(self, step: Step) -> int:
+        kept = orjson.dumps([record.id for record in step.record_set.records]).decode()
+        self._connection.execute(self._remove, (step.record_set.key, step.record_set.lane, kept))
+        return self._connection.changes()
+
+
+def _rows(record_set: RecordSet, records: Iterable[Record]) -> Iterable[tuple[Any, ...]]:
+    seen = observed_at(record_set)
+    for record in records:
+        start, end = record.span if record.span else (None, None)
+        yield (
+            record.id,
+            record.vector.astype("<f4", copy=False).tobytes(),
+            record.text,
+            record_set.key,
+            record.source_uri,
+            start,
+            end,
+            orjson.dumps(dict(record.metadata)).decode(),
+            record_set.lane,
+            record_set.source,
+            record_set.version,
+            record.content_hash,
+            record.steps,
+            record.model,
+            record_set.run,
+            seen,
+            record_set.topic,
+            record_set.partition,
+        )
+
+
+def _head(record_set: RecordSet) -> tuple[Any, ...]:
+    s = record_set
+    return s.lane, s.key, s.source, s.version, s.digest, encode_ids(s), s.partition, observed_at(s)
+
+
+def _upsert(table: str) -> str:
+    columns = ", ".join(f'"{name}"' for name in RECORD_COLUMNS)
+    marks = ", ".join("?" for _ in RECORD_COLUMNS)
+    assignments = ", ".join(f'"{name}" = excluded."{name}"' for name in RECORD_COLUMNS[1:])
+    return f'INSERT INTO "{table}" ({columns}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET {assignments}'
+
+
+def _assignments(names: Iterable[str], value: str) -> str:
+    return ", ".join(f'"{name}" = {value}' for name in names)
