@@ -1,8 +1,8 @@
-"""The log: topics that keep every change, on Kafka or in files. One interface, and one suite that judges both.
+"""The log: topics that keep every change, on Kafka or in files. One interface, one suite that judges both.
 
-A stage of a graph takes one `Session`: its seat at the log. Through it the stage reads its input topics, appends to its
-output topics and stores how far it has come, the last two in one commit. Opening the session of a stage fences whoever
-held it before, so a process that was paused and replaced can no longer append.
+A stage of a graph takes one `Session`: its seat at the log. Through it the stage reads its input topics,
+appends to its output topics and stores how far it has come, the last two in one commit. Opening the session
+of a stage fences whoever held it before: a process that was paused and replaced can no longer append.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol
 
 Headers = tuple[tuple[str, bytes], ...]
 
+MAX_RECORD_BYTES = 16 * 1024 * 1024 - 64 * 1024
+"""Key, value and headers of one record together: what a broker's limit of 16 MiB leaves of it."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -22,7 +25,7 @@ class TopicPartition(NamedTuple):
 
 
 class LogRecord(NamedTuple):
-    """A record as it stands in a log. `value` is None for a tombstone; `timestamp_ms` is milliseconds, UTC."""
+    """A record as it stands in a log. `value` is None for a tombstone; `timestamp_ms` is UTC."""
 
     topic: str
     partition: int
@@ -73,6 +76,7 @@ class Seat:
         inputs: Topics to read, or none for a stage that starts at a source.
         outputs: Topics it appends to, the dead letters apart.
         slot: Which of the copies of the stage this is, from 0.
+        slots: How many copies there are. Where no broker deals out partitions, p is for copy p mod slots.
     """
 
     graph: str
@@ -81,19 +85,20 @@ class Seat:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     slot: int = 0
+    slots: int = 1
 
 
 class Session(Protocol):
     """A stage's seat. One thread may `poll` while another one appends and commits."""
 
     def positions(self) -> Mapping[TopicPartition, int]:
-        """Committed offset of every input partition that is ours now; 0 (or the topic's start) where there is none."""
+        """Committed offset of every input partition that is ours now; the topic's start if there is none."""
 
     def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
         """Up to `limit` records after the last one polled, in offset order within a partition.
 
-        Returns as soon as there is something, empty after `timeout_s` seconds. A paused poll returns nothing and keeps
-        the membership alive.
+        Returns as soon as there is something, empty after `timeout_s` seconds. A paused poll returns nothing
+        and keeps the membership alive.
 
         Raises:
             Refused: A position is no longer in the log (state `gap`), or a topic was made anew.
@@ -101,9 +106,17 @@ class Session(Protocol):
         """
 
     def append(self, records: Sequence[Append]) -> None:
-        """Hand over records for the next commit. They are read by nobody before it."""
+        """Hand over records for the next commit, due within seconds. Nobody reads them before it.
 
-    def commit(self, positions: Mapping[TopicPartition, int], state: Mapping[str, bytes | None] | None = None) -> None:
+        Raises:
+            Rejected: A record is larger than `MAX_RECORD_BYTES` or its topic's limit; none of them was taken.
+            Refused: Another process has taken the seat, or a topic does not exist.
+            Unreachable: The log does not answer; the session must be closed.
+        """
+
+    def commit(
+        self, positions: Mapping[TopicPartition, int], state: Mapping[str, bytes | None] | None = None
+    ) -> None:
         """Make what was appended, the positions (next offset to read) and the state durable, together.
 
         Raises:
@@ -115,7 +128,7 @@ class Session(Protocol):
         """Everything this stage ever committed as `state`, the last value by name."""
 
     def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """Whether everything below `ends` in our input partitions has been polled (gaps in offsets count as polled)."""
+        """Whether all below `ends` in our input partitions has been polled (gaps count as polled)."""
 
     def close(self) -> None:
         """Give the seat up; what was appended since the last commit is dropped. May be called twice."""
@@ -124,20 +137,27 @@ class Session(Protocol):
 class Claim(Protocol):
     """The right to run a graph, held by one run at a time."""
 
-    token: int
-    """Higher than the token of every claim before it: what sinks are fenced with."""
+    @property
+    def token(self) -> int:
+        """Higher than the token of every claim before it: what sinks are fenced with."""
+
+    def remaining_s(self) -> float:
+        """Seconds for which nobody else can hold the claim, on the monotonic clock; 0.0 once it is lost."""
 
     def release(self) -> None:
         """Let another run have it. The claim of a process that died is released by itself."""
 
 
 class Log(Protocol):
-    """A log. Cheap to open, connects when it is first used. Not to be shared between threads, apart from sessions."""
+    """A log. Connects when it is first used. Not to be shared between threads, apart from its sessions."""
 
-    id: str
-    """Names the log for good: a Kafka cluster's id, or the id written into an embedded log when it was made."""
-    url: str
-    """How a person names it, without secrets: `kafka://localhost:9092`, `embedded:.nvisy/log`."""
+    @property
+    def id(self) -> str:
+        """Names the log for good: a Kafka cluster's id, or the id an embedded log got when it was made."""
+
+    @property
+    def url(self) -> str:
+        """How a person names it, without secrets: `kafka://localhost:9092`, `embedded:.nvisy/log`."""
 
     def create(self, topic: str, partitions: int) -> TopicInfo:
         """Create a topic, or verify the one that is there.
@@ -159,10 +179,15 @@ class Log(Protocol):
         """Remove a topic and everything in it. A topic that is not there is fine."""
 
     def session(self, seat: Seat) -> Session:
-        """Take a seat and fence whoever held it. Topics must exist."""
+        """Take a seat and fence whoever held it. Topics must exist.
+
+        Raises:
+            Refused: A topic is missing or was made anew, or a position is no longer in the log (`gap`).
+            Unreachable: The log does not answer.
+        """
 
     def scan(self, topic: str, start: Mapping[int, int] | None = None) -> Iterator[LogRecord]:
-        """Every record from `start` (default: the beginning) to the end as it is now; ends there. Joins no group."""
+        """Every record from `start` (default: the beginning) to the end as it is now. Joins no group."""
 
     def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
         """The one record at that offset, or None where compaction removed it."""

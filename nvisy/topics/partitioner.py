@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: murmur2 as Java's client computes it, so that every writer of a key agrees."""
+"""Which partition a key belongs to: murmur2 as Java's client computes it, so that writers agree."""
 
 from __future__ import annotations
 

@@ -1,0 +1,76 @@
+"""What an embedded log knows beside its topics: its id, the claims on graphs, the homes of stages."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from nvisy.errors import Refused
+from nvisy.topics import seat_rows
+from nvisy.topics.log import Seat
+from nvisy.topics.sqlite import connect, immediate, rows, said_plainly
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (format INTEGER NOT NULL, id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS claim (
+    graph TEXT PRIMARY KEY, token INTEGER NOT NULL, owner TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS home (
+    graph TEXT, stage TEXT, topic TEXT, PRIMARY KEY (graph, stage)) WITHOUT ROWID;
+"""
+
+
+class ControlFile:
+    """`control.db`, opened or made. Not to be shared between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log_id: str
+        with said_plainly(path):
+            self.db = connect(path, create=True)
+            if not self.db.table_exists(None, "meta"):
+                self._create()
+            found, self.log_id = rows(self.db, "SELECT format, id FROM meta")[0]
+        if found != FORMAT:
+            self.db.close()
+            raise Refused(
+                f"{path} has format {found}, this version of nvisy reads format {FORMAT}: upgrade nvisy"
+            )
+
+    def _create(self) -> None:
+        with immediate(self.db):
+            self.db.execute(_SCHEMA + seat_rows.SCHEMA)
+            if not rows(self.db, "SELECT 1 FROM meta"):
+                self.db.execute("INSERT INTO meta VALUES (?, ?)", (FORMAT, uuid.uuid4().hex))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.db.close()
+
+    def next_token(self, graph: str, owner: str) -> int:
+        """Count one more claim of a graph, by `owner`."""
+        with said_plainly(self.path), immediate(self.db):
+            found = rows(
+                self.db,
+                "INSERT INTO claim VALUES (?, 1, ?)"
+                " ON CONFLICT DO UPDATE SET token = token + 1, owner = excluded.owner RETURNING token",
+                (graph, owner),
+            )
+        return int(found[0][0])
+
+    def owner(self, graph: str) -> str:
+        """Who claimed a graph last."""
+        with said_plainly(self.path):
+            found = rows(self.db, "SELECT owner FROM claim WHERE graph = ?", (graph,))
+        return str(found[0][0]) if found else "another run"
+
+    def home(self, seat: Seat) -> str | None:
+        """The topic whose file is the stage's home, empty for this file, None for a stage never seen."""
+        query = "SELECT topic FROM home WHERE graph = ? AND stage = ?"
+        found = rows(self.db, query, (seat.graph, seat.stage))
+        return str(found[0][0]) if found else None
+
+    def set_home(self, seat: Seat, topic: str) -> None:
+        """Remember the stage's home."""
+        self.db.execute("INSERT OR REPLACE INTO home VALUES (?, ?, ?)", (seat.graph, seat.stage, topic))

@@ -1,0 +1,48 @@
+"""The right to run a graph on an embedded log: a locked file, unlocked by the system when its owner dies."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+from pathlib import Path
+
+from nvisy.errors import Unreachable
+
+
+def lock(path: Path) -> int | None:
+    """Descriptor of the file at `path`, locked for us alone; None when somebody else has it locked."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unreachable(f"cannot open the lock file {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+class FileClaim:
+    """A claim that lasts as long as the lock is held."""
+
+    def __init__(self, descriptor: int, token: int) -> None:
+        self._descriptor: int | None = descriptor
+        self._token = token
+
+    @property
+    def token(self) -> int:
+        """How many claims of the graph there have been, this one included."""
+        return self._token
+
+    def remaining_s(self) -> float:
+        """For ever, until it is released."""
+        return math.inf if self._descriptor is not None else 0.0
+
+    def release(self) -> None:
+        """Unlock the file. The file stays: removing it would let two runs lock two files of one name."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
