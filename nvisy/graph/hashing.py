@@ -1,0 +1,65 @@
+"""Hashes by which a graph, and the configuration of one of its nodes, are told from others.
+
+Both are taken over what is written, with references unresolved: a secret leaves no trace, and changing it
+changes no hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+from nvisy.graph.model import ActionNode, BranchNode, Graph, Node, SinkNode, SourceNode
+
+_WITHOUT_EFFECT = {"$schema", "description", "metadata"}
+
+
+def graph_hash(graph: Graph) -> str:
+    """What the graph does, as 32 hexadecimal digits: the same whatever the order of its nodes and edges.
+
+    A description, metadata and fields written out with their defaults change nothing.
+    """
+    value = graph.model_dump(mode="json", by_alias=True)
+    kept = {name: part for name, part in value.items() if name not in _WITHOUT_EFFECT}
+    kept["nodes"] = sorted((_node_value(node) for node in graph.nodes), key=_canonical)
+    kept["edges"] = sorted(kept["edges"], key=_canonical)
+    return _digest(kept)[:32]
+
+
+def config_hash(node: Node, params: BaseModel | None = None, models: Iterable[str] = ()) -> str:
+    """What a node does to what passes, as 8 hexadecimal digits; part of every primitive's `steps`.
+
+    Args:
+        node: The node, as it is written.
+        params: Its typed parameters, of which those that were left to their defaults are taken.
+        models: Models it uses, `name@revision`.
+    """
+    written = dict(_node_value(node).get("params") or {})
+    defaults = _defaults(params) if params is not None else {}
+    kind = node.action if isinstance(node, ActionNode) else getattr(node, "provider", node.type)
+    return _digest({"kind": kind, "params": {**defaults, **written}, "models": sorted(models)})[:8]
+
+
+def _node_value(node: Node) -> dict[str, Any]:
+    if isinstance(node, SourceNode | ActionNode | SinkNode | BranchNode):
+        return node.model_dump(mode="json", by_alias=True)
+    return {"id": node.id, "type": node.type}
+
+
+def _defaults(params: BaseModel) -> dict[str, Any]:
+    unset = set(type(params).model_fields) - params.model_fields_set
+    return params.model_dump(
+        mode="json", by_alias=True, include=unset, exclude_none=True, exclude_defaults=False
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
