@@ -35,7 +35,7 @@ test: check  ## everything, on a real Kafka and a real Postgres that the suite s
 	$(BIN)/python -m pytest -n 2
 
 demo: setup  ## documents become searchable vectors, in a temporary folder
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(CURDIR)/$(BIN)/nvisy quickstart --demo "$$folder"
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(CURDIR)/$(BIN)/nvisy" quickstart --demo "$$folder"
 
 fmt: setup  ## formats and mends what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)

