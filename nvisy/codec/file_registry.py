@@ -1,0 +1,112 @@
+"""A schema registry in a folder, for a machine without one: `<id>.avsc`, and the ids of each subject."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import orjson
+
+from nvisy.codec.evolution import breaks
+from nvisy.codec.framing import SchemaRef
+from nvisy.errors import CodecError, Unreachable
+
+
+class FileRegistry:
+    """Schemas as files. Any number of processes may use one folder: a file is complete when it appears, and stays."""
+
+    def __init__(self, folder: Path) -> None:
+        """A registry in `folder`, which is created when the first schema is."""
+        self.url = str(folder)
+        self._ids = folder / "ids"
+        self._subjects = folder / "subjects"
+        self._registered: dict[tuple[str, str], int] = {}
+        self._schemas: dict[int, str] = {}
+
+    def register(self, subject: str, schema: str) -> int:
+        """The number of `schema` under `subject`; see `Registry`."""
+        known = self._registered.get((subject, schema))
+        if known is None:
+            try:
+                known = self._register(subject, _canonical(schema))
+            except OSError as error:
+                raise Unreachable(
+                    f"schema registry {self.url}: {error.strerror}: {error.filename}"
+                ) from error
+            self._registered[subject, schema] = known
+        return known
+
+    def schema(self, ref: SchemaRef) -> str:
+        """The schema with number `ref`; see `Registry`."""
+        if not isinstance(ref, int):
+            raise CodecError(
+                f"schema {ref} is named by GUID, and the registry in {self.url} knows numbers only"
+            )
+        if ref not in self._schemas:
+            try:
+                self._schemas[ref] = self._path(ref).read_text()
+            except FileNotFoundError:
+                raise CodecError(f"schema id {ref} is not in the registry {self.url}") from None
+            except OSError as error:
+                raise Unreachable(
+                    f"schema registry {self.url}: {error.strerror}: {error.filename}"
+                ) from error
+        return self._schemas[ref]
+
+    def _register(self, subject: str, schema: str) -> int:
+        folder = self._subjects / quote(subject, safe="")
+        earlier = sorted(int(each.name) for each in folder.iterdir()) if folder.is_dir() else []
+        for schema_id in earlier:
+            if self.schema(schema_id) == schema:
+                return schema_id
+        for schema_id in earlier:
+            faults = breaks(reader=orjson.loads(schema), writer=orjson.loads(self.schema(schema_id)))
+            if faults:
+                raise CodecError(
+                    f"{subject} holds records of schema {schema_id} that the schema of today cannot read: {faults[0]}; "
+                    "give new fields a default and keep the old ones, or write to another topic"
+                )
+        schema_id = self._number(schema)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / str(schema_id)).touch()
+        return schema_id
+
+    def _number(self, schema: str) -> int:
+        self._ids.mkdir(parents=True, exist_ok=True)
+        last = 0
+        for last in self._numbers():
+            if self.schema(last) == schema:
+                return last
+        with tempfile.NamedTemporaryFile("w", dir=self._ids, prefix=".", delete=False) as file:
+            file.write(schema)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            return self._publish(Path(file.name), schema, last + 1)
+        finally:
+            Path(file.name).unlink()
+
+    def _publish(self, written: Path, schema: str, schema_id: int) -> int:
+        # A link fails where the name is taken, so two processes never share a number unless they share the schema.
+        while True:
+            try:
+                self._path(schema_id).hardlink_to(written)
+            except FileExistsError:
+                if self.schema(schema_id) == schema:
+                    return schema_id
+                schema_id += 1
+            else:
+                return schema_id
+
+    def _numbers(self) -> Iterator[int]:
+        return iter(sorted(int(path.stem) for path in self._ids.glob("*.avsc")))
+
+    def _path(self, schema_id: int) -> Path:
+        return self._ids / f"{schema_id}.avsc"
+
+
+def _canonical(schema: str) -> str:
+    return orjson.dumps(orjson.loads(schema), option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,83 @@
+"""Bytes to Avro values: with the schema they were written with, into the schema of today, and never a crash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import fastavro
+import orjson
+
+from nvisy.codec.safety import readable
+from nvisy.errors import CodecError
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A schema, ready to read and write with.
+
+    Attributes:
+        text: It, as JSON text.
+        parsed: It, as fastavro wants it.
+        names: Full names of the records at its top: one, or the branches of a union.
+        into: The schema of today that values are resolved into, or None where it is the same.
+    """
+
+    text: str
+    parsed: Any
+    names: frozenset[str]
+    into: Any = None
+
+    @classmethod
+    def of(cls, schema: Any, *, logical_types: bool = False) -> Reading:
+        """The reading of a schema, JSON or its text.
+
+        Raises:
+            CodecError: It is not safe to read with, or not that of a record or a union of records.
+        """
+        parsed = readable(schema, logical_types=logical_types)
+        branches = parsed if isinstance(parsed, list) else [parsed]
+        names = frozenset(
+            each["name"] for each in branches if isinstance(each, dict) and each["type"] == "record"
+        )
+        if not names:
+            raise CodecError("a record is expected, and the schema is that of something else")
+        text = schema if isinstance(schema, str) else orjson.dumps(schema).decode()
+        return cls(text, parsed, names)
+
+    def reading(self, writer: Reading) -> Reading:
+        """How to read what was written with `writer` into this schema."""
+        if orjson.loads(writer.text) == orjson.loads(self.text):
+            return self
+        return Reading(writer.text, writer.parsed, self.names, self.parsed)
+
+
+def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[str, dict[str, Any]]:
+    """Full name and fields of the record in `value[start:]`.
+
+    Raises:
+        CodecError: The bytes are not what the schema says, or too many.
+    """
+    if len(value) > max_bytes:
+        raise CodecError(f"{len(value)} bytes are more than the {max_bytes} that are read")
+    source = BytesIO(value)
+    source.seek(start)
+    try:
+        datum = fastavro.schemaless_reader(
+            source, reading.parsed, reading.into, return_record_name=True, return_record_name_override=True
+        )
+    except Exception as error:  # on damaged bytes fastavro raises whatever it stumbles over
+        raise CodecError(f"damaged record of {_among(reading)}: {type(error).__name__}") from error
+    if source.tell() != len(value):
+        raise CodecError(f"damaged record of {_among(reading)}: {len(value) - source.tell()} bytes too many")
+    if isinstance(datum, tuple):
+        return datum
+    if not isinstance(datum, dict):
+        raise CodecError(f"damaged record of {_among(reading)}: it holds no record")
+    (name,) = reading.names
+    return name, datum
+
+
+def _among(reading: Reading) -> str:
+    return " or ".join(sorted(reading.names))
