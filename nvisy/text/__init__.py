@@ -1,0 +1,1 @@
+"""The text work: bytes to text, and text to chunks, as pure functions."""
