@@ -156,7 +156,10 @@ class Catalog:
             NotInstalled: There is no such model, or its parameters are wrong.
         """
         descriptor, typed = self._model_with(reference, params)
-        revision, dimensions = descriptor.facts(typed)
+        try:
+            revision, dimensions = descriptor.facts(typed)
+        except NvisyError as error:
+            raise NotInstalled(f'model "{reference}" cannot be used: {error}') from error
         return f"{reference}@{revision}", dimensions
 
     def open_model(self, reference: str, params: Mapping[str, Any]) -> EmbeddingModel:

@@ -95,12 +95,7 @@ def _reason(detail: Any) -> str:
         return str(detail["ctx"]["error"])
     if detail["type"] == "string_pattern_mismatch":
         return f"should match {detail['ctx']['pattern']}"
-    return (
-        _lowered(str(detail["msg"])).replace("input should be", "should be").replace("value should", "should")
-    )
-
-
-def _lowered(message: str) -> str:
+    message = str(detail["msg"]).removeprefix("Input ").replace("False", "false").replace("True", "true")
     return message[:1].lower() + message[1:]
 
 

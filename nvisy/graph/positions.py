@@ -41,7 +41,7 @@ class Positions:
     lines: list[int] = field(default_factory=lambda: [0])
 
     def of(self, pointer: str, *, name: bool = False) -> tuple[int, int]:
-        """Line and column of the value at `pointer`, or of its name; where it is missing, of what encloses it."""
+        """Line and column of the value at `pointer`, or of its name; of what encloses it if it is missing."""
         places = self.names if name and pointer in self.names else self.values
         while pointer and pointer not in places:
             pointer = pointer.rpartition("/")[0]

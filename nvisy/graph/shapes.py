@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,10 @@ class Flow:
     models: tuple[str, ...] = ()
 
 
-class _ModelFault(ShapeMismatch):
-    """A model that a node asked for and cannot have."""
+class _CodedMismatch(ShapeMismatch):
+    """A mismatch that has a code of its own."""
 
-    def __init__(self, code: str, message: str, hint: str, param: str) -> None:
+    def __init__(self, code: str, message: str, hint: str = "", param: str = "") -> None:
         super().__init__(message, hint, param)
         self.code = code
 
@@ -73,7 +73,7 @@ class Shapes:
 
     def _flow(self, typed: TypedNode) -> Flow | None:
         if isinstance(typed.descriptor, SourceDescriptor):
-            return Flow(None, typed.descriptor.shape(typed.params))
+            return Flow(None, self._asked(typed, typed.descriptor.shape, typed.params))
         incoming = self._incoming(typed)
         if incoming is None:
             return None
@@ -107,18 +107,27 @@ class Shapes:
             models.append(revision)
             return revision, dimensions
 
+        outgoing = self._asked(typed, descriptor.shape, typed.params, incoming, facts)
+        return Flow(incoming, outgoing, tuple(models))
+
+    def _asked(self, typed: TypedNode, shape: Callable[..., Shape], *facts: Any) -> Shape:
+        """What a plugin answers; whatever it raises is a fault of this one node."""
         try:
-            outgoing = descriptor.shape(typed.params, incoming, facts)
+            return shape(*facts)
+        except ShapeMismatch:
+            raise
         except NvisyError as error:
             raise ShapeMismatch(str(error)) from error
-        return Flow(incoming, outgoing, tuple(models))
+        except Exception as error:
+            message = f'"{_provider(typed)}" failed while it was checked: {type(error).__name__}: {error}'
+            raise _CodedMismatch("NV1205", message) from error
 
     def _facts(self, typed: TypedNode, name: str, params: Mapping[str, Any]) -> tuple[str, int]:
         try:
             self._check_connection(typed, name)
             return self._catalog.facts(name, {**typed.connection, **params})
         except NotInstalled as error:
-            raise _ModelFault("NV1204", error.message, error.hint, _param_of(typed, name)) from None
+            raise _CodedMismatch("NV1204", error.message, error.hint, _param_of(typed, name)) from None
 
     def _check_connection(self, typed: TypedNode, name: str) -> None:
         if not isinstance(typed.node, ActionNode) or typed.node.connection is None:
@@ -128,7 +137,7 @@ class Shapes:
         if connection.provider != descriptor.name:
             named = typed.node.connection
             message = f'the connection "{named}" is for {connection.provider}, not for {descriptor.name}'
-            raise _ModelFault("NV1207", message, "", _param_of(typed, name))
+            raise _CodedMismatch("NV1207", message, "", _param_of(typed, name))
 
     def _branch(self, typed: TypedNode, routes: Routes, incoming: Shape) -> None:
         for index, route in enumerate(routes.routes):
@@ -143,7 +152,7 @@ class Shapes:
         if mismatch.param:
             pointer += f"/params{mismatch.param}"
         cause = mismatch.__cause__
-        if isinstance(mismatch, _ModelFault):
+        if isinstance(mismatch, _CodedMismatch):
             self._fault(mismatch.code, mismatch.message, pointer, mismatch.hint)
         elif isinstance(cause, ExpressionError):
             self._fault("NV1310", f"expression, {_said(cause)}", pointer, mismatch.hint or cause.hint or "")

@@ -32,7 +32,7 @@ class Wiring:
 
     @classmethod
     def of(cls, nodes: Mapping[int, Node], edges: Mapping[int, Edge]) -> Wiring:
-        """What joins `nodes`, without edges that lead elsewhere; of two nodes of one id, the first is meant."""
+        """What joins `nodes`: no edges that lead elsewhere, and of two nodes of one id only the first."""
         index: dict[str, int] = {}
         for place, node in nodes.items():
             index.setdefault(node.id, place)
