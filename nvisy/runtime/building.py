@@ -1,0 +1,78 @@
+"""From the nodes of a stage to the steps that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from nvisy import expressions
+from nvisy.connector.action import Action, BatchAction
+from nvisy.connector.descriptor import ActionDescriptor
+from nvisy.connector.fields import fields_of
+from nvisy.errors import Fatal
+from nvisy.expressions import FieldType
+from nvisy.graph.model import ActionNode, BranchNode, Retry, Routes
+from nvisy.graph.validate import CheckedGraph, CheckedNode
+from nvisy.plan.model import Stage
+from nvisy.primitives.primitive import Primitive
+from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.retry import RetryPolicy
+from nvisy.runtime.steps import BatchStep, EachStep, RouteStep, Stamp, Step
+
+
+class Steps:
+    """The steps of a stage, by node, and the actions behind them."""
+
+    def __init__(self, checked: CheckedGraph, stage: Stage, state: Path, counters: StageCounters) -> None:
+        self._checked = checked
+        self._state = state
+        self._counters = counters
+        self._closing = ExitStack()
+        self._models: list[Action] = []
+        self.by_node: dict[str, Step | RouteStep] = {}
+        for node in stage.nodes:
+            step = self._step(node, checked.nodes[node])
+            if step is not None:
+                self.by_node[node] = step
+
+    def count_models(self) -> None:
+        """Bring what model steps count themselves into the stage's counters."""
+        for name in ("model_calls", "cache_hits", "tokens", "cost_usd"):
+            setattr(self._counters, name, sum(getattr(action, name, 0) or 0 for action in self._models))
+
+    def close(self) -> None:
+        """Close every action."""
+        self._closing.close()
+
+    def _step(self, name: str, node: CheckedNode) -> Step | RouteStep | None:
+        stamp = Stamp(name, node.config_hash)
+        counters = self._counters.node(name)
+        if isinstance(node.node, BranchNode):
+            return RouteStep(name, _routes(node), node.params.default, stamp, counters)
+        if not isinstance(node.node, ActionNode):
+            return None
+        assert isinstance(node.descriptor, ActionDescriptor)
+        action = node.descriptor.build(node.params, self._checked.context(name, self._state))
+        self._closing.callback(action.close)
+        self._models.append(action)
+        retry = policy(node.node.retry)
+        if isinstance(action, BatchAction):
+            return BatchStep(name, action, stamp, retry, counters)
+        return EachStep(name, action, stamp, retry, counters)
+
+
+def policy(retry: Retry) -> RetryPolicy:
+    """The retry policy that a node of the graph asks for."""
+    return RetryPolicy(
+        retry.max_retries, retry.backoff, retry.initial_delay_ms / 1000, retry.max_delay_ms / 1000
+    )
+
+
+def _routes(node: CheckedNode) -> list[tuple[str, Callable[[Primitive], Any]]]:
+    routes: Routes = node.params
+    if node.incoming is None:
+        raise Fatal("a branch has something coming in")
+    fields: Mapping[str, FieldType] = fields_of(node.incoming.primitive)
+    return [(route.port, expressions.compile(route.when, fields, FieldType.BOOL)) for route in routes.routes]

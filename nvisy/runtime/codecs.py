@@ -1,0 +1,77 @@
+"""How a stage reads and writes its topics: the codec, and a decoder for each inlet."""
+
+from __future__ import annotations
+
+from nvisy.codec.blobs import Blobs
+from nvisy.codec.codec import Codec
+from nvisy.codec.registry import open_registry
+from nvisy.errors import CodecError, Rejected
+from nvisy.graph.hashing import graph_hash
+from nvisy.graph.validate import CheckedGraph
+from nvisy.plan.model import Inlet
+from nvisy.primitives import PrimitiveTypes
+from nvisy.primitives.change import Change
+from nvisy.primitives.provenance import Provenance, Version
+from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.foreign import EventsOutlet, ForeignDecoder
+from nvisy.runtime.reading import Decoder
+from nvisy.runtime.settings import Settings
+from nvisy.topics.log import LogRecord, Session
+
+
+class ChangeDecoder:
+    """Decodes the topics of a graph."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def decode(self, record: LogRecord) -> Change:
+        """The change in a record; a tombstone, left by a clean-up, is a delete."""
+        if record.value is None:
+            source, _, key = (record.key or b"").decode().partition("/")
+            version = Version(0, record.offset)
+            return Change(Provenance(source, key, version=version, partition=record.partition), "delete")
+        try:
+            return self._codec.decode_change(
+                record.value,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                headers=record.headers,
+            )
+        except CodecError as error:
+            raise Rejected(str(error), kind="decode") from error
+
+
+class Codecs:
+    """The codec of a stage, and what decodes each of its inlets."""
+
+    def __init__(self, checked: CheckedGraph, settings: Settings, *, run: str = "") -> None:
+        self._checked = checked
+        self._run = run
+        # Next to the embedded log large values may lie in a folder; a Kafka cluster needs one that all hosts reach.
+        default = settings.state / "blobs" if settings.log_url is None else None
+        types = PrimitiveTypes(checked.catalog.all("primitive"))
+        registry = open_registry(settings.environ, settings.state)
+        self.codec = Codec(registry, types, blobs=Blobs.open(settings.environ, default))
+        self.changes = ChangeDecoder(self.codec)
+
+    def decoder(self, inlet: Inlet) -> Decoder:
+        """What turns the records of an inlet into changes."""
+        if inlet.kind != "foreign":
+            return self.changes
+        checked = self._checked
+        return ForeignDecoder(
+            inlet.node,
+            checked.nodes[inlet.node].params,
+            self.codec,
+            graph=graph_hash(checked.graph),
+            run=self._run,
+            partitions=checked.graph.log.partitions,
+        )
+
+    def events_outlet(
+        self, node: str, session: Session, partitions: int, counters: NodeCounters
+    ) -> EventsOutlet:
+        """The outlet of a `topic` sink."""
+        return EventsOutlet(node, self._checked.nodes[node].params, session, self.codec, partitions, counters)

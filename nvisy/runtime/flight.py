@@ -1,0 +1,63 @@
+"""What travels inside a stage: a change, where it was read, and what went wrong with it, if anything did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nvisy.primitives.change import Change
+from nvisy.topics.log import TopicPartition
+
+
+class Ticket(NamedTuple):
+    """Where a change was read: what is acknowledged once every terminal of the stage is done with it."""
+
+    at: TopicPartition
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a change cannot go on.
+
+    Attributes:
+        node: The node that refused it.
+        kind: Class of the fault in one word.
+        message: For people; holds no content of the document.
+        retryable: Whether the same bytes may pass later.
+        attempts: How often it was tried.
+    """
+
+    node: str
+    kind: str
+    message: str
+    retryable: bool = False
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class Flight:
+    """A change on its way through a stage.
+
+    A failed change goes on to every terminal, past the steps, so that each path ends exactly once and no step needs a
+    second way out.
+
+    Attributes:
+        change: The change, with the items it has at this point of the graph.
+        ticket: Where it was read.
+        raw: The bytes it was read from, for the dead letters.
+        failure: Set by the step that refused it.
+    """
+
+    change: Change
+    ticket: Ticket
+    raw: bytes = b""
+    failure: Failure | None = None
+
+    def onward(self, change: Change) -> Flight:
+        """The same flight with what a step made of its change."""
+        return Flight(change, self.ticket, self.raw)
+
+    def failed(self, failure: Failure) -> Flight:
+        """The same flight, refused."""
+        return Flight(self.change, self.ticket, self.raw, failure)

@@ -1,0 +1,150 @@
+"""From a stage to the Bytewax dataflow that runs it: one operator per node, a batch at a time.
+
+Bytewax is used without its recovery, its cluster mode and its connectors: the log and the stores hold all state, and
+the threads on either side of the dataflow do all waiting, so that no callback ever blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.inputs import DynamicSource, StatelessSourcePartition
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.testing import run_main
+
+from nvisy.plan.model import Stage
+from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.flight import Flight
+from nvisy.runtime.reading import ReadingThread
+from nvisy.runtime.steps import JoinStep, RouteStep, Step, port_of
+from nvisy.runtime.writing import WritingThread
+
+TAKE_S = 0.005
+
+
+class _Input(StatelessSourcePartition[Flight]):
+    """Hands the dataflow what the reading thread has read; ends when everything is through."""
+
+    def __init__(self, reading: ReadingThread, writing: WritingThread) -> None:
+        self._reading = reading
+        self._writing = writing
+
+    def next_batch(self) -> Sequence[Flight]:
+        self._writing.raise_error()
+        batch = self._reading.take(TAKE_S)
+        if not batch and self._reading.ended and self._writing.idle:
+            raise StopIteration
+        return batch
+
+    def next_awake(self) -> datetime | None:
+        return None
+
+
+class _Output(StatelessSinkPartition[Flight]):
+    """Hands the writing thread what has come through."""
+
+    def __init__(self, writing: WritingThread, outlet: int) -> None:
+        self._writing = writing
+        self._outlet = outlet
+
+    def write_batch(self, items: list[Flight]) -> None:
+        self._writing.hand_over(self._outlet, items)
+
+
+class _Source(DynamicSource[Flight]):
+    def __init__(self, reading: ReadingThread, writing: WritingThread) -> None:
+        self._partition = _Input(reading, writing)
+
+    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Input:
+        return self._partition
+
+
+class _Sink(DynamicSink[Flight]):
+    def __init__(self, writing: WritingThread, outlet: int) -> None:
+        self._partition = _Output(writing, outlet)
+
+    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Output:
+        return self._partition
+
+
+def build_flow(
+    stage: Stage,
+    steps: Mapping[str, Step | RouteStep],
+    reading: ReadingThread,
+    writing: WritingThread,
+    counters: StageCounters,
+) -> Dataflow:
+    """The dataflow of a stage. `steps` has one step per action and branch; fan-outs and fan-ins need none."""
+    flow = Dataflow(stage.id)
+    entry = op.input("read", flow, _Source(reading, writing))
+    ports: dict[tuple[str, str], Stream[Any]] = {}
+    for inlet in stage.inlets:
+        ports[inlet.name, ""] = (
+            entry if len(stage.inlets) == 1 else _batches(f"from_{inlet.name}", entry, _only(inlet.name))
+        )
+    for node in stage.nodes:
+        arriving = _arriving(stage, node, ports, counters)
+        step = steps.get(node)
+        if isinstance(step, RouteStep):
+            routed = op.flat_map_batch(node, arriving, step)
+            for port in {wire.port for wire in stage.wires if wire.origin == node}:
+                ports[node, port] = op.flat_map_batch(f"{node}_{port}", routed, port_of(port))
+        else:
+            ports[node, ""] = arriving if step is None else _batches(node, arriving, step)
+    for index, outlet in enumerate(stage.outlets):
+        op.output(f"to_{outlet.name}", _arriving(stage, outlet.name, ports, counters), _Sink(writing, index))
+    return flow
+
+
+def run_flow(flow: Dataflow) -> None:
+    """Run a dataflow in this thread until its input ends, or raise what a callback raised."""
+    try:
+        run_main(flow)  # type: ignore[no-untyped-call]
+    except BaseException as error:
+        raise _cause(error) from error
+
+
+def terminals(stage: Stage) -> Mapping[str, int]:
+    """By inlet: how many outlets a change from it reaches."""
+    return {
+        inlet.name: sum(inlet.name in stage.arity(outlet.name) for outlet in stage.outlets)
+        for inlet in stage.inlets
+    }
+
+
+def _arriving(
+    stage: Stage, name: str, ports: Mapping[tuple[str, str], Stream[Any]], counters: StageCounters
+) -> Stream[Any]:
+    """What arrives at a node or outlet: merged, and joined where one change comes over several ways."""
+    streams = [ports[wire.origin, wire.port] for wire in stage.into(name)]
+    if len(streams) == 1:
+        return streams[0]
+    merged = op.merge(f"merge_{name}", *streams)
+    arity = stage.arity(name)
+    if all(ways == 1 for ways in arity.values()):
+        return merged
+    return _batches(
+        f"join_{name}", merged, JoinStep(arity, counters.node(name) if name in stage.nodes else None)
+    )
+
+
+def _batches(name: str, stream: Stream[Any], step: Step) -> Stream[Any]:
+    return op.flat_map_batch(name, stream, step)
+
+
+def _only(inlet: str) -> Callable[[list[Flight]], list[Flight]]:
+    def pick(flights: list[Flight]) -> list[Flight]:
+        return [flight for flight in flights if flight.ticket.at.topic == inlet]
+
+    return pick
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What was raised in a callback, out of the wrapping that the engine puts round it."""
+    while error.__cause__ is not None and type(error).__module__.startswith("bytewax"):
+        error = error.__cause__
+    return error

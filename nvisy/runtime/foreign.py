@@ -1,0 +1,164 @@
+"""Topics of other programs: their records become changes, and our changes become events for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from nvisy.codec.codec import Codec
+from nvisy.errors import CodecError, Rejected
+from nvisy.primitives import Document, Primitive
+from nvisy.primitives.change import Change
+from nvisy.primitives.provenance import Provenance, Version
+from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.flight import Flight
+from nvisy.runtime.outlets import rejection
+from nvisy.runtime.steps import failure_of
+from nvisy.topics.connector import TopicParams, TopicSourceParams
+from nvisy.topics.log import Append, LogRecord, Session
+from nvisy.topics.partitioner import partition_of
+
+
+class ForeignDecoder:
+    """Turns the records of a topic that other programs fill into changes."""
+
+    def __init__(
+        self, node: str, params: TopicSourceParams, codec: Codec, *, graph: str, run: str, partitions: int
+    ) -> None:
+        self._node = node
+        self._params = params
+        self._codec = codec
+        self._graph = graph
+        self._run = run
+        self._partitions = partitions
+
+    def decode(self, record: LogRecord) -> Change:
+        """The change that a record stands for; a null value is a delete."""
+        if record.value is None:
+            return Change(self._origin(record, _text(record.key)), "delete", graph=self._graph)
+        fields: Mapping[str, Any] = {}
+        item: Primitive | None = None
+        if self._params.format == "json":
+            fields = _json(record.value)
+        elif self._params.primitive != "Document":
+            item = self._codec.decode_primitive(record.value, headers=record.headers)
+        else:
+            _, fields = self._codec.decode_record(record.value, headers=record.headers)
+        key = _text(record.key) if self._params.key is None else _key(fields, self._params.key)
+        origin = self._origin(record, key)
+        document = item or _document(fields, self._params.text)
+        identified = document.identified(
+            discriminator="", node=self._node, steps="", parent="", provenance=origin
+        )
+        return Change(origin, "upsert", (identified,), graph=self._graph)
+
+    def _origin(self, record: LogRecord, key: str) -> Provenance:
+        # The partition is that of the graph's own topics: theirs may be cut into another number of partitions.
+        return Provenance(
+            source=self._node,
+            key=key,
+            uri=f"topic://{record.topic}/{key}",
+            version=Version(1, record.offset),
+            partition=partition_of(f"{self._node}/{key}".encode(), self._partitions),
+            observed_at_us=record.timestamp_ms * 1000,
+            run=self._run,
+            topic=record.topic,
+        )
+
+
+class EventsOutlet:
+    """A topic for other programs: a tombstone that voids what was, then one event per primitive."""
+
+    def __init__(
+        self,
+        node: str,
+        params: TopicParams,
+        session: Session,
+        codec: Codec,
+        partitions: int,
+        counters: NodeCounters,
+    ) -> None:
+        self.name = node
+        self._params = params
+        self._session = session
+        self._codec = codec
+        self._partitions = partitions
+        self._counters = counters
+
+    def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
+        """Append the events of each change, all of them or none."""
+        refused: list[Flight] = []
+        for flight in flights:
+            key = flight.change.origin.key.encode()
+            partition = partition_of(key, self._partitions)
+            self._counters.received += len(flight.change.items)
+            try:
+                events = [self._event(partition, key, item) for item in flight.change.items]
+            except (Rejected, CodecError) as error:
+                self._counters.failed += 1
+                refused.append(flight.failed(failure_of(self.name, rejection(error))))
+                continue
+            self._session.append([Append(self._params.topic, partition, key, None), *events])
+            self._counters.emitted += len(events)
+        return refused
+
+    def settle(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do: the session belongs to the stage."""
+
+    def _event(self, partition: int, key: bytes, item: Primitive) -> Append:
+        if self._params.format == "json":
+            value = orjson.dumps({"type": item.type, **item.model_dump(mode="json")})
+            content_type = b"application/json"
+        else:
+            value = self._codec.encode_primitive(item, self._params.topic)
+            content_type = b"application/avro"
+        return Append(self._params.topic, partition, key, value, (("content-type", content_type),))
+
+
+def _json(value: bytes) -> Mapping[str, Any]:
+    try:
+        fields = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(f"the value is no JSON: {error}", kind="decode") from None
+    if not isinstance(fields, dict):
+        raise Rejected("the value is JSON, but no object", kind="decode")
+    return fields
+
+
+def _text(key: bytes | None) -> str:
+    if not key:
+        raise Rejected(
+            'the record has no key, so it could never be updated; name a field as "key"', kind="no_key"
+        )
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise Rejected("the record's key is not UTF-8", kind="decode") from None
+
+
+def _key(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if value is None or isinstance(value, dict | list) or value == "":
+        raise Rejected(f"the record has no {name!r}, which is its key", kind="no_key")
+    return str(value)
+
+
+def _document(fields: Mapping[str, Any], text: str) -> Document:
+    body = fields.get(text)
+    if body is not None and not isinstance(body, str):
+        raise Rejected(f"the field {text!r} is no text", kind="decode")
+    metadata = {name: _metadata(value) for name, value in fields.items() if name != text}
+    return Document(text=body or "", metadata=metadata)
+
+
+def _metadata(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return value
+    return orjson.dumps(value, default=str).decode()

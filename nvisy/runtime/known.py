@@ -1,0 +1,166 @@
+"""What the log already holds of a listed source: a local copy that may be lost, since the log has it all.
+
+The origin topic keeps the latest change of every key, with the source's fingerprint in it. This file keeps the same
+by key, so that a listing of a million keys is compared without reading a million changes and without holding them in
+memory. It belongs to one topic id and knows up to which offset it has followed the topic; whatever was appended after
+that (a process died before it could note it down) is read from the topic when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+import orjson
+
+_FORMAT = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS known (key TEXT PRIMARY KEY, fingerprint BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS groups (key TEXT PRIMARY KEY, fingerprint BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Known(NamedTuple):
+    """What is known of one listed key: its fingerprint (None: it is new), and whether this pass saw it before."""
+
+    fingerprint: bytes | None
+    seen: bool
+
+
+class KnownKeys:
+    """Fingerprints by key, and the marks of one listing pass."""
+
+    def __init__(self, path: Path, topic_id: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = _open(path)
+        if self._meta("topic") != topic_id or self._meta("format") != str(_FORMAT):
+            self._forget(topic_id)
+        self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute("CREATE TEMP TABLE spared (prefix TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def followed(self) -> dict[int, int]:
+        """By partition: the offset up to which the topic is reflected here."""
+        return {int(p): offset for p, offset in orjson.loads(self._meta("followed") or b"{}").items()}
+
+    def note(
+        self,
+        fingerprints: Mapping[str, bytes | None],
+        *,
+        groups: Mapping[str, bytes] | None = None,
+        followed: Mapping[int, int] | None = None,
+    ) -> None:
+        """These keys now stand in the log with these fingerprints (None: deleted)."""
+        with self._db:
+            gone = [(key,) for key, fingerprint in fingerprints.items() if fingerprint is None]
+            held = [(key, mark) for key, mark in fingerprints.items() if mark is not None]
+            self._db.executemany("DELETE FROM known WHERE key = ?", gone)
+            self._db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", held)
+            self._db.executemany("INSERT OR REPLACE INTO groups VALUES (?, ?)", (groups or {}).items())
+            if followed is not None:
+                marks = {str(partition): offset for partition, offset in followed.items()}
+                self._set("followed", orjson.dumps(marks).decode())
+
+    def begin_pass(self) -> None:
+        """A new listing starts: nothing has been seen yet."""
+        self._db.execute("DELETE FROM seen; DELETE FROM spared")
+
+    def see(self, keys: Sequence[str]) -> list[Known]:
+        """Mark `keys` as listed in this pass, and tell what is known of each, in order."""
+        rows: Sequence[Any] = self._db.execute(
+            "SELECT k.value, known.fingerprint, seen.key IS NOT NULL FROM json_each(?) AS k"
+            " LEFT JOIN known ON known.key = k.value LEFT JOIN seen ON seen.key = k.value ORDER BY k.key",
+            (orjson.dumps(keys).decode(),),
+        ).fetchall()
+        answers, here = [], set[str]()
+        for key, fingerprint, seen in rows:
+            answers.append(Known(fingerprint, bool(seen) or key in here))
+            here.add(key)
+        self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((key,) for key in here))
+        return answers
+
+    def spare(self, prefix: str) -> None:
+        """Count everything below `prefix` as seen: it was not read, or could not be."""
+        self._db.execute("INSERT OR IGNORE INTO spared VALUES (?)", (prefix,))
+
+    def group(self, key: str) -> bytes | None:
+        """Fingerprint of a group as it was when all of it was read, or None."""
+        row = self._db.execute("SELECT fingerprint FROM groups WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def forget_group(self, key: str) -> None:
+        """The group changed or is gone: read it whatever its fingerprint."""
+        self._db.execute("DELETE FROM groups WHERE key = ?", (key,))
+
+    def unseen(self) -> Iterator[str]:
+        """Keys that the log holds and this pass did not list, in order."""
+        last = ""
+        while page := [
+            key for (key,) in self._db.execute(_UNSEEN + " AND key > ? ORDER BY key LIMIT 1000", (last,))
+        ]:
+            yield from page
+            last = page[-1]
+
+    def count_unseen(self) -> int:
+        """How many keys `unseen` yields."""
+        return self._count(f"({_UNSEEN})")
+
+    def was_seen(self, keys: Iterable[str]) -> set[str]:
+        """Those of `keys` that this pass listed, or spared."""
+        query = (
+            "SELECT k.value FROM json_each(?) AS k WHERE k.value IN (SELECT key FROM seen) OR EXISTS"
+            " (SELECT 1 FROM spared WHERE k.value >= prefix AND substr(k.value, 1, length(prefix)) = prefix)"
+        )
+        return {key for (key,) in self._db.execute(query, (orjson.dumps(list(keys)).decode(),))}
+
+    def __len__(self) -> int:
+        """How many keys the log holds."""
+        return self._count("known")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _forget(self, topic_id: str) -> None:
+        with self._db:
+            self._db.execute("DELETE FROM known; DELETE FROM groups; DELETE FROM meta")
+            self._set("format", str(_FORMAT))
+            self._set("topic", topic_id)
+
+    def _count(self, rows: str) -> int:
+        counted: Any = self._db.execute(f"SELECT count(*) FROM {rows}").fetchone()  # noqa: S608 - constants of ours
+        return int(counted[0])
+
+    def _meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def _set(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+_UNSEEN = (
+    "SELECT key FROM known WHERE key NOT IN (SELECT key FROM seen) AND NOT EXISTS"
+    " (SELECT 1 FROM spared WHERE known.key >= prefix AND substr(known.key, 1, length(prefix)) = prefix)"
+)
+
+
+def _open(path: Path) -> apsw.Connection:
+    """Open the file, or make it anew where it cannot be read: nothing in it is the only copy."""
+    try:
+        return _connect(path)
+    except apsw.Error:
+        for leftover in path.parent.glob(path.name + "*"):
+            leftover.unlink()
+        return _connect(path)
+
+
+def _connect(path: Path) -> apsw.Connection:
+    db = apsw.Connection(str(path))
+    db.setbusytimeout(5000)
+    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = FILE")
+    db.execute(_SCHEMA)
+    db.execute("SELECT count(*) FROM meta").fetchall()
+    return db

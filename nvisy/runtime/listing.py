@@ -1,0 +1,262 @@
+"""Reading a listed source: what is new, what changed, what went away since the log last heard of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from queue import Empty, SimpleQueue
+
+import structlog
+
+from nvisy.connector.source import Group, Item, ListingSource, Unreadable
+from nvisy.errors import Refused, Rejected
+from nvisy.primitives.change import Change
+from nvisy.primitives.document import Document
+from nvisy.primitives.primitive import Primitive
+from nvisy.primitives.provenance import Provenance, Version
+from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.flight import Failure, Flight, Ticket
+from nvisy.runtime.known import KnownKeys
+from nvisy.topics.log import TopicPartition
+from nvisy.topics.partitioner import partition_of
+
+BATCH = 500
+FOLLOW_WAIT_S = 0.5
+MASS_DELETE_COUNT = 100
+MASS_DELETE_SHARE = 0.3
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a reader of a listed source has to know.
+
+    Attributes:
+        node: Id of the source node.
+        partitions: Of the graph's topics.
+        topic: The origin topic, or empty where the stage goes straight into a sink.
+        inc: Incarnation that changes are stamped with where there is no topic to number them; else None.
+        follow: Go on listing after the first pass.
+        allow_mass_delete: Believe a listing in which many keys are gone.
+        failed_keys: Keys of this source whose dead letter is open.
+    """
+
+    node: str
+    run: str
+    graph: str
+    partitions: int
+    topic: str
+    inc: int | None
+    follow: bool
+    allow_mass_delete: bool
+    failed_keys: Callable[[], Sequence[str]]
+
+
+class ListingReader:
+    """Lists a source again and again (once, unless it is followed) and yields the changes as flights."""
+
+    def __init__(
+        self, source: ListingSource, known: KnownKeys, spec: Listing, counters: NodeCounters
+    ) -> None:
+        self._source = source
+        self._known = known
+        self._spec = spec
+        self._counters = counters
+        self._at = TopicPartition(spec.node, 0)
+        self._sequence = 0
+        self._committed: SimpleQueue[Sequence[Flight]] = SimpleQueue()
+        self._n_committed = 0
+        self._flights = self._passes()
+        self.ended = False
+
+    def read(self, *, paused: bool) -> Sequence[Flight]:
+        """The next flights of the pass under way."""
+        self._note_committed()
+        if paused:
+            return ()
+        batch: list[Flight] = []
+        for flight in self._flights:
+            if flight is None:
+                break
+            batch.append(flight)
+            if len(batch) == BATCH:
+                break
+        else:
+            self.ended = True
+        return batch
+
+    def committed(self, flights: Sequence[Flight]) -> None:
+        """Told by the writing thread: these stand in the log, or in the dead letters, now."""
+        self._committed.put(flights)
+
+    def followed(self, ends: Mapping[int, int]) -> None:
+        """Everything up to these offsets of the origin topic is reflected in the file of known keys."""
+        self._note_committed()
+        self._known.note({}, followed=ends)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def _note_committed(self) -> None:
+        notes: dict[str, bytes | None] = {}
+        while True:
+            try:
+                flights = self._committed.get_nowait()
+            except Empty:
+                break
+            self._n_committed += len(flights)
+            for flight in flights:
+                if not flight.failure:
+                    change = flight.change
+                    notes[change.origin.key] = None if change.op == "delete" else change.fingerprint
+        if notes:
+            self._known.note(notes)
+
+    def _passes(self) -> Iterator[Flight | None]:
+        while True:
+            groups: dict[str, bytes] = {}
+            yield from self._pass(groups)
+            # Only when all of it stands in the log is a group known as a whole, and the next listing worth comparing.
+            while self._n_committed < self._sequence:
+                yield None
+                time.sleep(0.002)
+                self._note_committed()
+            self._known.note({}, groups=groups)
+            if not self._spec.follow:
+                return
+            while not self._source.wait(FOLLOW_WAIT_S):
+                yield None
+
+    def _pass(self, complete: dict[str, bytes]) -> Iterator[Flight | None]:
+        """One listing. None stands for a moment in which nothing is to be read; `complete` takes the groups read."""
+        self._known.begin_pass()
+        failed_before = self._spec.failed_keys()
+        loose: list[Item] = []
+        for entry in self._source.scan():
+            match entry:
+                case Item():
+                    loose.append(entry)
+                    if len(loose) == BATCH:
+                        yield from self._items(loose)
+                        loose = []
+                case Group():
+                    yield from self._group(entry, complete)
+                case Unreadable():
+                    yield from self._unreadable(entry)
+        yield from self._items(loose)
+        yield from self._deletes()
+        # What failed before and is gone now was never known; its delete is what closes the dead letter.
+        for key in sorted(set(failed_before) - self._known.was_seen(failed_before)):
+            yield self._delete(key)
+
+    def _group(self, group: Group, complete: dict[str, bytes]) -> Iterator[Flight]:
+        prefix = f"{group.key}#"
+        if self._known.group(group.key) == group.fingerprint:
+            self._known.spare(prefix)
+            return
+        self._known.forget_group(group.key)
+        whole = True
+        members = iter(group.members())
+        while batch := list(islice(members, BATCH)):
+            broken = [member for member in batch if isinstance(member, Unreadable)]
+            whole = whole and not broken
+            yield from self._items([member for member in batch if isinstance(member, Item)])
+            for member in broken:
+                yield from self._unreadable(member)
+        if whole:
+            complete[group.key] = group.fingerprint
+
+    def _items(self, items: Sequence[Item]) -> Iterator[Flight]:
+        answers = self._known.see([item.key for item in items])
+        self._counters.received += len(items)
+        for item, known in zip(items, answers, strict=True):
+            if known.seen:
+                twice = (
+                    f"the key {item.key!r} occurs twice in one listing; give every document a key of its own"
+                )
+                yield self._refused(item, Rejected(twice, kind="duplicate_key"))
+            elif known.fingerprint != item.fingerprint:
+                yield self._load(item)
+
+    def _load(self, item: Item) -> Flight:
+        origin = self._origin(item.key, item.uri)
+        try:
+            loaded = item.load()
+        except Rejected as error:
+            return self._refused(item, error)
+        document = loaded.identified(
+            discriminator="", node=self._spec.node, steps="", parent="", provenance=origin
+        )
+        change = Change(origin, "upsert", (document,), item.fingerprint, self._spec.graph)
+        self._counters.emitted += 1
+        return self._flight(change, _raw(document))
+
+    def _refused(self, item: Item, error: Rejected) -> Flight:
+        return self._failed(item.key, item.uri, error, b"")
+
+    def _unreadable(self, entry: Unreadable) -> Iterator[Flight]:
+        if entry.key.endswith(("/", "#")) or not entry.key:
+            self._known.spare(entry.key)
+            _log.warning(
+                "a part of the source could not be listed", node=self._spec.node, error=str(entry.error)
+            )
+            yield self._failed(entry.key.rstrip("/#") or ".", entry.uri, entry.error, entry.content)
+            return
+        self._known.see([entry.key])
+        yield self._failed(entry.key, entry.uri, entry.error, entry.content)
+
+    def _failed(self, key: str, uri: str, error: Rejected, content: bytes) -> Flight:
+        self._counters.failed += 1
+        flight = self._flight(Change(self._origin(key, uri), graph=self._spec.graph), content)
+        return flight.failed(Failure(self._spec.node, error.kind, str(error), error.retryable))
+
+    def _deletes(self) -> Iterator[Flight]:
+        count, held = self._known.count_unseen(), len(self._known)
+        if (
+            count > MASS_DELETE_COUNT
+            and count > held * MASS_DELETE_SHARE
+            and not self._spec.allow_mass_delete
+        ):
+            message = (
+                f"source {self._spec.node}: {count} of {held} documents are gone from the listing; if that is"
+                " meant, run again with --allow-mass-delete"
+            )
+            if not self._spec.follow:
+                raise Refused(message)
+            _log.warning("deletes held back", node=self._spec.node, gone=count, known=held, hint=message)
+            return
+        for key in self._known.unseen():
+            yield self._delete(key)
+
+    def _delete(self, key: str) -> Flight:
+        self._counters.emitted += 1
+        return self._flight(Change(self._origin(key, ""), "delete", graph=self._spec.graph), b"")
+
+    def _flight(self, change: Change, raw: bytes) -> Flight:
+        ticket = Ticket(self._at, self._sequence)
+        self._sequence += 1
+        return Flight(change, ticket, raw)
+
+    def _origin(self, key: str, uri: str) -> Provenance:
+        spec = self._spec
+        return Provenance(
+            source=spec.node,
+            key=key,
+            uri=uri,
+            version=None if spec.inc is None else Version(spec.inc, self._sequence),
+            partition=partition_of(f"{spec.node}/{key}".encode(), spec.partitions),
+            observed_at_us=time.time_ns() // 1000,
+            run=spec.run,
+            topic=spec.topic,
+        )
+
+
+def _raw(document: Primitive) -> bytes:
+    """The original bytes of a document, as far as it has any."""
+    if isinstance(document, Document):
+        return document.content if document.content is not None else document.text.encode()
+    return b""

@@ -1,0 +1,169 @@
+"""The ends of a stage: a topic of the graph, somebody else's topic, or a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nvisy.codec.codec import Codec
+from nvisy.connector.sink import Outcome, RecordSet, SinkCapabilities, Writer
+from nvisy.errors import CodecError, Rejected, Transient
+from nvisy.runtime.counters import NodeCounters, StageCounters
+from nvisy.runtime.flight import Flight
+from nvisy.runtime.records import lane_of, record_set
+from nvisy.runtime.retry import RetryPolicy
+from nvisy.runtime.steps import failure_of
+from nvisy.topics.log import Append, Session
+
+
+class Outlet(Protocol):
+    """Where changes leave a stage."""
+
+    name: str
+
+    def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
+        """Take these, none of them failed. Gives back those it refused, failed; the others are safe to acknowledge.
+
+        A topic's records become durable with the commit that acknowledges them, a sink's before this returns.
+        """
+
+    def settle(self) -> None:
+        """Everything there was has been written: time to build what is built after a load."""
+
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""
+
+
+class TopicOutlet:
+    """A topic of the graph: one record per change."""
+
+    def __init__(self, topic: str, session: Session, codec: Codec, inc: int) -> None:
+        self.name = topic
+        self._session = session
+        self._codec = codec
+        self._inc = inc
+
+    def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
+        """Append each change to the partition it came from, so that a partition has one writer."""
+        records: list[Append] = []
+        refused: list[Flight] = []
+        for flight in flights:
+            change = flight.change
+            try:
+                value = self._codec.encode_change(change, self.name, inc=self._inc)
+            except (Rejected, CodecError) as error:
+                refused.append(flight.failed(failure_of(self.name, rejection(error))))
+                continue
+            records.append(Append(self.name, change.origin.partition, change.message_key, value))
+        self._session.append(records)
+        return refused
+
+    def settle(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do: the session belongs to the stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a sink that does not answer is waited for, and who is told.
+
+    Attributes:
+        retry: How the call is repeated.
+        waiting: Told of every wait: the error and the seconds until the next try.
+        stopped: Ends the trying, since the run is to stop.
+    """
+
+    retry: RetryPolicy
+    waiting: Callable[[Transient, float], None]
+    stopped: Callable[[], bool]
+
+
+class SinkOutlet:
+    """A sink: one record set per change, applied in batches as large as the sink takes."""
+
+    def __init__(
+        self,
+        node: str,
+        graph: str,
+        writer: Writer,
+        capabilities: SinkCapabilities,
+        patience: Patience,
+        counters: StageCounters,
+    ) -> None:
+        self.name = node
+        self._graph = graph
+        self._writer = writer
+        self._capabilities = capabilities
+        self._patience = patience
+        self._totals = counters
+        self._counters: NodeCounters = counters.node(node)
+        self._lanes: dict[str, str] = {}
+
+    def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
+        """Apply the last change of each key; the ones before it are superseded."""
+        last = {(f.change.origin.source, f.change.origin.key): f for f in flights}
+        self._totals.superseded += len(flights) - len(last)
+        kept = list(last.values())
+        sets = [record_set(f.change, self._lane(f.change.origin.source), self.name) for f in kept]
+        self._counters.received += sum(len(s.records) for s in sets)
+        refused: list[Flight] = []
+        for start, end in _batches(sets, self._capabilities):
+            outcomes = self._apply(sets[start:end])
+            for flight, outcome in zip(kept[start:end], outcomes, strict=True):
+                self._count(outcome)
+                if outcome.fault:
+                    self._counters.failed += 1
+                    refused.append(flight.failed(failure_of(self.name, outcome.fault)))
+        return refused
+
+    def settle(self) -> None:
+        """Build the index, if the sink builds one after a load."""
+        self._writer.settle()
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._writer.close()
+
+    def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        patience = self._patience
+        return patience.retry.call(
+            lambda: self._writer.apply(sets), waiting=patience.waiting, stopped=patience.stopped
+        )
+
+    def _count(self, outcome: Outcome) -> None:
+        self._totals.written += outcome.written
+        self._totals.removed += outcome.removed
+        self._totals.unchanged += outcome.unchanged
+        self._totals.superseded += outcome.superseded
+        self._counters.emitted += outcome.written
+
+    def _lane(self, source: str) -> str:
+        if source not in self._lanes:
+            self._lanes[source] = lane_of(self._graph, self.name, source)
+        return self._lanes[source]
+
+
+def rejection(error: Rejected | CodecError) -> Rejected:
+    """What could not be encoded, as the rejection of its change."""
+    return error if isinstance(error, Rejected) else Rejected(str(error), kind="encode")
+
+
+def _batches(sets: Sequence[RecordSet], limits: SinkCapabilities) -> Sequence[tuple[int, int]]:
+    """Slices of `sets` within the sink's limits; a set that exceeds them alone is a slice of its own."""
+    slices: list[tuple[int, int]] = []
+    start = records = n_bytes = 0
+    for position, one in enumerate(sets):
+        more = len(one.records)
+        more_bytes = sum(record.vector.nbytes + len(record.text) for record in one.records)
+        over = records + more > limits.max_batch_records or n_bytes + more_bytes > limits.max_batch_bytes
+        if over and position > start:
+            slices.append((start, position))
+            start, records, n_bytes = position, 0, 0
+        records += more
+        n_bytes += more_bytes
+    if start < len(sets):
+        slices.append((start, len(sets)))
+    return slices

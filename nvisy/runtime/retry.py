@@ -1,0 +1,65 @@
+"""Trying again: what may be tried again, how often, and how long to wait in between."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from nvisy.errors import Transient
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How a call that failed with `Transient` is repeated. Seconds; `max_retries` None: until it works."""
+
+    max_retries: int | None = 3
+    backoff: Literal["fixed", "exponential", "jitter"] = "exponential"
+    initial_delay_s: float = 1.0
+    max_delay_s: float = 30.0
+
+    def delays(self) -> list[float] | None:
+        """The waits of a bounded policy, without jitter; None when it is unbounded."""
+        if self.max_retries is None:
+            return None
+        return [self._delay(attempt) for attempt in range(self.max_retries)]
+
+    def call(
+        self,
+        function: Callable[[], T],
+        *,
+        waiting: Callable[[Transient, float], None] = lambda _error, _delay_s: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """What `function` returns, once it does. `waiting` is told of every wait; `stopped` ends the trying.
+
+        Raises:
+            Transient: The last one, when the policy is used up or `stopped` says so.
+        """
+        attempt = 0
+        while True:
+            try:
+                return function()
+            except Transient as error:
+                if attempt == self.max_retries or stopped():
+                    raise
+                delay_s = max(error.retry_after_s or 0.0, self._delay(attempt))
+                if self.backoff == "jitter":
+                    delay_s *= random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
+                waiting(error, delay_s)
+                _sleep(delay_s, stopped)
+                attempt += 1
+
+    def _delay(self, attempt: int) -> float:
+        growth = 1 if self.backoff == "fixed" else 2 ** min(attempt, 30)
+        return min(self.initial_delay_s * growth, self.max_delay_s)
+
+
+def _sleep(delay_s: float, stopped: Callable[[], bool]) -> None:
+    until = time.monotonic() + delay_s
+    while not stopped() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))

@@ -1,0 +1,355 @@
+"""One stage at work: opens what it needs, reads, runs the dataflow, writes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from nvisy.catalog import Catalog
+from nvisy.connector.descriptor import SinkDescriptor
+from nvisy.connector.source import ListingSource
+from nvisy.errors import Transient
+from nvisy.graph.hashing import graph_hash
+from nvisy.graph.parse import parse as parse_graph
+from nvisy.graph.validate import CheckedGraph, check
+from nvisy.plan.compile import compile_graph
+from nvisy.plan.model import Stage
+from nvisy.primitives.primitive import content_hash
+from nvisy.runtime import dead_letters
+from nvisy.runtime.ack import AckTracker
+from nvisy.runtime.building import Steps
+from nvisy.runtime.codecs import Codecs
+from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.flight import Flight
+from nvisy.runtime.flow import build_flow, run_flow, terminals
+from nvisy.runtime.foreign import EventsOutlet
+from nvisy.runtime.known import KnownKeys
+from nvisy.runtime.listing import Listing, ListingReader
+from nvisy.runtime.messages import StageSpec, line
+from nvisy.runtime.outlets import Outlet, Patience, TopicOutlet
+from nvisy.runtime.reading import Reader, ReadingThread, TopicReader
+from nvisy.runtime.retry import RetryPolicy
+from nvisy.runtime.settings import Settings
+from nvisy.runtime.sinks import OpenSink, open_outlet, prepare
+from nvisy.runtime.streaming import StreamingReader
+from nvisy.runtime.writing import DeadLetterBook, WritingThread
+from nvisy.topics.log import Log, Seat, Session, TopicPartition
+
+REPORT_S = 0.25
+PATIENCE = RetryPolicy(max_retries=8, initial_delay_s=0.5, max_delay_s=10.0)
+FOLLOW_PATIENCE = RetryPolicy(max_retries=None, initial_delay_s=0.5, max_delay_s=10.0)
+
+Send = Callable[[bytes], None]
+
+
+class StageRunner:
+    """Runs one stage to its end. Orders come in on another thread."""
+
+    def __init__(self, spec: StageSpec, send: Send) -> None:
+        self._spec = spec
+        self._send = send
+        self._go = threading.Event()
+        self._stopping = threading.Event()
+        self._ends: Mapping[TopicPartition, int] | None = None
+        self._reading: ReadingThread | None = None
+        self._topics: TopicReader | None = None
+        self._clean: Callable[[str], str] = str
+
+    def clean(self, text: str) -> str:
+        """`text` without the graph's secrets."""
+        return self._clean(text)
+
+    def obey(self, message: dict[str, Any]) -> None:
+        """Carry out an order of the supervisor."""
+        match message["kind"]:
+            case "go":
+                self._go.set()
+            case "drain":
+                self._ends = {
+                    TopicPartition(topic, partition): end for topic, partition, end in message["ends"]
+                }
+                if self._topics is not None:
+                    self._topics.end_at(self._ends)
+            case "stop":
+                self.stop()
+
+    def stop(self) -> None:
+        """Read no further, finish what is in flight, end."""
+        self._stopping.set()
+        self._go.set()
+        if self._reading is not None:
+            self._reading.stop()
+
+    def run(self) -> None:
+        """Open, wait for the order to go, run, close."""
+        spec = self._spec
+        sys.path.insert(0, spec.folder)
+        settings = Settings(Path(spec.state), spec.log_url)
+        checked = check(
+            parse_graph(spec.graph, file=spec.file, folder=Path(spec.folder)), Catalog.installed()
+        )
+        self._clean = checked.redactor.clean
+        stage = compile_graph(checked).stage(spec.stage)
+        with ExitStack() as stack:
+            log = settings.open_log()
+            stack.callback(log.close)
+            work = _Work(spec, checked, stage, log, settings, stack)
+            work.open(self._patience())
+            self._send(line("ready"))
+            self._go.wait()
+            self._run(work, stack)
+
+    def _run(self, work: _Work, stack: ExitStack) -> None:
+        tracker = AckTracker()
+        ways = terminals(work.stage)
+        reader = work.reader()
+        if isinstance(reader, TopicReader):
+            self._topics = reader
+            ends = self._ends if self._ends is not None else work.ends_now()
+            if ends is not None:
+                reader.end_at(ends)
+        self._reading = ReadingThread(reader, tracker, lambda flight: ways[flight.ticket.at.topic])
+        writing = WritingThread(
+            work.session,
+            work.outlets,
+            tracker,
+            work.book,
+            inputs=frozenset(work.stage.inputs),
+            state=lambda: work.state(tracker),
+            committed=work.committed,
+        )
+        flow = build_flow(work.stage, work.steps.by_node, self._reading, writing, work.counters)
+        stop_reporting = self._report(work, tracker)
+        stack.callback(stop_reporting)
+        writing.start()
+        self._reading.start()
+        if self._stopping.is_set():
+            self._reading.stop()
+        run_flow(flow)
+        writing.finish()
+        work.finished(clean=not self._stopping.is_set())
+
+    def _patience(self) -> Patience:
+        def waiting(error: Transient, delay_s: float) -> None:
+            self._send(line("waiting", error=self.clean(str(error)), delay_s=delay_s))
+
+        retry = FOLLOW_PATIENCE if self._spec.follow else PATIENCE
+        return Patience(retry, waiting, self._stopping.is_set)
+
+    def _report(self, work: _Work, tracker: AckTracker) -> Callable[[], None]:
+        """Send the counters now and then; the function returned sends the last ones."""
+        ended = threading.Event()
+
+        def send() -> None:
+            work.steps.count_models()
+            self._send(
+                line("counters", counters=work.counters.as_json(), lag=None, in_flight=tracker.in_flight)
+            )
+
+        def loop() -> None:
+            while not ended.wait(REPORT_S):
+                send()
+
+        thread = threading.Thread(target=loop, name="reporting", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            ended.set()
+            thread.join()
+            send()
+
+        return stop
+
+
+class _Work:
+    """What a stage works with, opened in the order in which it can fail: stores, log, models."""
+
+    def __init__(
+        self,
+        spec: StageSpec,
+        checked: CheckedGraph,
+        stage: Stage,
+        log: Log,
+        settings: Settings,
+        stack: ExitStack,
+    ) -> None:
+        self.stage = stage
+        self.counters = StageCounters()
+        self._spec = spec
+        self._checked = checked
+        self._log = log
+        self._settings = settings
+        self._stack = stack
+        self._hash = graph_hash(checked.graph)
+        self._reader: Reader | None = None
+
+    def open(self, patience: Patience) -> None:
+        """Prove that everything can be reached, and take the stage's seat at the log."""
+        graph, stage, state = self._checked.graph.id, self.stage, self._settings.state
+        sinks = [prepare(self._checked, node, self._log.id, state) for node in stage.sinks]
+        self._seat = Seat(graph, stage.id, _seat_config(stage, sinks), stage.inputs, stage.outputs)
+        self.session: Session = self._log.session(self._seat)
+        self._stack.callback(self.session.close)
+        self._codecs = Codecs(self._checked, self._settings, run=self._spec.run)
+        self.steps = Steps(self._checked, stage, state, self.counters)
+        self._stack.callback(self.steps.close)
+        self.outlets: Sequence[Outlet] = [self._outlet(outlet, sinks, patience) for outlet in stage.outlets]
+        open_keys = dead_letters.open_keys(self._log, graph, stage.id)
+        self.book = DeadLetterBook(graph, stage.id, self._checked.graph.log.partitions, open_keys)
+
+    def _outlet(self, outlet: Any, sinks: Sequence[OpenSink], patience: Patience) -> Outlet:
+        match outlet.kind:
+            case "topic":
+                return TopicOutlet(outlet.name, self.session, self._codecs.codec, self._inc(outlet.name))
+            case "foreign":
+                return self._events_outlet(outlet.node)
+            case _:
+                sink = next(one for one in sinks if one.node == outlet.node)
+                return open_outlet(sink, self._checked.graph.id, self._spec.token, patience, self.counters)
+
+    def reader(self) -> Reader:
+        """Where the changes of this stage come from."""
+        sources = [inlet for inlet in self.stage.inlets if inlet.kind == "source"]
+        if not sources:
+            decoders = {inlet.name: self._codecs.decoder(inlet) for inlet in self.stage.inlets}
+            self._reader = TopicReader(self.session, decoders)
+        else:
+            self._reader = self._source_reader(sources[0].node)
+        return self._reader
+
+    def ends_now(self) -> Mapping[TopicPartition, int] | None:
+        """For a stage that only reads topics of other programs, once: where they end now. Else None."""
+        if self._spec.follow or self.stage.upstream or not self.stage.inputs:
+            return None
+        return {
+            TopicPartition(topic, partition): end
+            for topic in self.stage.inputs
+            if (info := self._log.describe(topic)) is not None
+            for partition, end in info.end.items()
+        }
+
+    def state(self, tracker: AckTracker) -> Mapping[str, bytes | None]:
+        """What to commit beside the positions: how far a stream has been read."""
+        if isinstance(self._reader, StreamingReader):
+            through = tracker.positions().get(TopicPartition(self.stage.inlets[0].node, 0), 0)
+            return self._reader.state(through)
+        return {}
+
+    def committed(self, flights: Sequence[Flight]) -> None:
+        """These stand in the log now."""
+        if isinstance(self._reader, ListingReader):
+            self._reader.committed(flights)
+        elif isinstance(self._reader, StreamingReader):
+            self._reader.committed()
+
+    def finished(self, *, clean: bool) -> None:
+        """The stage is through: note how far, and let sinks build what they build after a load."""
+        if isinstance(self._reader, ListingReader):
+            self._reader.followed(self._origin_ends())
+        if clean:
+            for outlet in self.outlets:
+                outlet.settle()
+
+    def _origin_ends(self) -> Mapping[int, int]:
+        info = self._log.describe(self.stage.outputs[0]) if self.stage.outputs else None
+        return info.end if info else {}
+
+    def _source_reader(self, node: str) -> Reader:
+        checked = self._checked.nodes[node]
+        assert checked.descriptor is not None
+        source = checked.descriptor.open(checked.params, self._checked.context(node, self._settings.state))  # type: ignore[union-attr]
+        source.check()
+        topic = self.stage.outputs[0] if self.stage.outputs else ""
+        inc = None if topic else self._next_life()
+        if isinstance(source, ListingSource):
+            return ListingReader(
+                source, self._known(node, topic), self._listing(node, topic, inc), self.counters.node(node)
+            )
+        return StreamingReader(
+            source,
+            self.session.state(),
+            node=node,
+            run=self._spec.run,
+            graph=self._hash,
+            partitions=self._checked.graph.log.partitions,
+            topic=topic,
+            inc=inc,
+            counters=self.counters.node(node),
+        )
+
+    def _listing(self, node: str, topic: str, inc: int | None) -> Listing:
+        prefix = f"{node}/"
+
+        def failed_keys() -> Sequence[str]:
+            keys = (key.decode("utf-8", "replace").split("/", 2)[2] for key in frozenset(self.book.open))
+            return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+
+        return Listing(
+            node=node,
+            run=self._spec.run,
+            graph=self._hash,
+            partitions=self._checked.graph.log.partitions,
+            topic=topic,
+            inc=inc,
+            follow=self._spec.follow,
+            allow_mass_delete=self._spec.allow_mass_delete,
+            failed_keys=failed_keys,
+        )
+
+    def _known(self, node: str, topic: str) -> KnownKeys:
+        """The copy of what the log holds of a source, brought up to the end of the log."""
+        info = self._log.describe(topic) if topic else None
+        identity = info.id if info else f"{self._log.id}/{self._seat.config}"
+        folder = self._settings.state / "known"
+        known = KnownKeys(folder / f"{self._checked.graph.id}.{node}.db", identity)
+        self._stack.callback(known.close)
+        if info:
+            self._catch_up(known, topic, info.end)
+        return known
+
+    def _catch_up(self, known: KnownKeys, topic: str, ends: Mapping[int, int]) -> None:
+        start = known.followed()
+        if all(start.get(partition, 0) >= end for partition, end in ends.items()):
+            return
+        notes: dict[str, bytes | None] = {}
+        for record in self._log.scan(topic, start):
+            change = self._codecs.changes.decode(record)
+            notes[change.origin.key] = None if change.op == "delete" else change.fingerprint
+            if len(notes) >= 1000:
+                known.note(notes)
+                notes = {}
+        known.note(notes, followed=ends)
+
+    def _events_outlet(self, node: str) -> EventsOutlet:
+        checked = self._checked.nodes[node]
+        assert isinstance(checked.descriptor, SinkDescriptor)
+        assert checked.descriptor.topic is not None
+        info = self._log.describe(checked.descriptor.topic(checked.params))
+        partitions = info.partitions if info else self._checked.graph.log.partitions
+        return self._codecs.events_outlet(node, self.session, partitions, self.counters.node(node))
+
+    def _inc(self, topic: str) -> int:
+        """Incarnation of an output topic: one more than last time when the topic was made anew."""
+        info = self._log.describe(topic)
+        topic_id = info.id if info else ""
+        known_id, _, known_inc = self.session.state().get(f"inc/{topic}", b"/0").decode().rpartition("/")
+        if known_id == topic_id:
+            return int(known_inc)
+        inc = int(known_inc) + 1
+        self.session.commit({}, {f"inc/{topic}": f"{topic_id}/{inc}".encode()})
+        return inc
+
+    def _next_life(self) -> int:
+        """Where no topic numbers the changes: the count of lives of this stage, one more each time."""
+        life = int(self.session.state().get("life", b"0")) + 1
+        self.session.commit({}, {"life": str(life).encode()})
+        return life
+
+
+def _seat_config(stage: Stage, sinks: Sequence[OpenSink]) -> str:
+    """A collection that was made anew is one more reason to read the input from its beginning."""
+    return content_hash(stage.config, *(sink.collection for sink in sinks))[:12] if sinks else stage.config

@@ -1,0 +1,278 @@
+"""Runs a plan: one process per stage, started together, ended in the order of the data.
+
+A stage process that dies by a signal is started again; one that says why it failed ends the run. When a stage is
+through, the end of its topics is the end of the input of the stages behind it: so a run ends when everything its
+sources produced has reached the sinks, and a stage that was started again learns the same ends again.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import structlog
+
+from nvisy.errors import NvisyError
+from nvisy.plan.model import Plan, Stage
+from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.messages import StageSpec, line, parse
+from nvisy.topics.log import Log
+
+MAX_RESTARTS = 5
+STOP_S = 25.0
+
+_log = structlog.get_logger(__name__)
+
+Status = Literal["starting", "ready", "running", "done", "failed"]
+
+
+class StageFailed(NvisyError):  # noqa: N818 - a state of a stage
+    """A stage ended with an error of its own; `code` is the exit code that fits it."""
+
+    def __init__(self, stage: str, message: str, code: int) -> None:
+        self.stage = stage
+        self.code = code
+        super().__init__(f"stage {stage}: {message}")
+
+
+@dataclass
+class StageView:
+    """What is known of a stage while it runs; what progress displays read."""
+
+    stage: Stage
+    status: Status = "starting"
+    counters: StageCounters = field(default_factory=StageCounters)
+    lag: int | None = None
+    in_flight: int = 0
+    waiting: str = ""
+    lives: int = 1
+
+
+class _Child:
+    """A stage process and the counters of its lives."""
+
+    def __init__(
+        self, stage: Stage, spec: StageSpec, events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]]
+    ) -> None:
+        self.view = StageView(stage)
+        self._spec = spec
+        self._events = events
+        self._earlier = StageCounters()
+        self.ends: list[tuple[str, int, int]] | None = None
+        self.error: tuple[str, int] | None = None
+        self.life = 0
+        self.process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nvisy.runtime.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "RUST_BACKTRACE": "0"},
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        self.life += 1
+        threading.Thread(target=self._listen, args=(process, self.life), daemon=True).start()
+        self.process = process
+        self.send(self._spec.to_json())
+        return process
+
+    def _listen(self, process: subprocess.Popen[bytes], life: int) -> None:
+        assert process.stdout is not None
+        stage = self.view.stage.id
+        for raw in process.stdout:
+            self._events.put((stage, life, parse(raw)))
+        process.wait()
+        self._events.put((stage, life, {"kind": "exit", "code": process.returncode}))
+
+    def send(self, message: bytes) -> None:
+        """Tell the process; if it is gone, its exit says so."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(message)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            _log.debug("stage process is gone", stage=self.view.stage.id)
+
+    def counted(self, value: dict[str, Any]) -> None:
+        """New counters of this life."""
+        total = StageCounters()
+        total.add(self._earlier)
+        total.add(StageCounters.from_json(value))
+        self.view.counters = total
+
+    def restart(self) -> None:
+        """Start the stage again where it stopped."""
+        self._earlier = self.view.counters
+        self.view.lives += 1
+        self.view.status = "starting"
+        self.error = None
+        self.process = self._spawn()
+
+    def end(self) -> None:
+        """Make sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    _log.debug("pipe was closed", stage=self.view.stage.id)
+
+
+class Supervisor:
+    """Runs the stages of one plan until they are done, one of them fails, or it is told to stop."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        log: Log,
+        spec: Callable[[Stage], StageSpec],
+        *,
+        follow: bool,
+        watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
+    ) -> None:
+        self._plan = plan
+        self._log = log
+        self._spec = spec
+        self._follow = follow
+        self._watch = watch
+        self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
+        self._children: dict[str, _Child] = {}
+        self._stopping_until: float | None = None
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Stop reading, finish what is in flight, end. Safe to call from a signal handler."""
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def run(self) -> StageCounters:
+        """Run to the end. Returns what all stages counted.
+
+        Raises:
+            StageFailed: A stage gave up; the others were stopped, and what is in the log waits for the next run.
+        """
+        try:
+            for stage in self._plan.stages:
+                self._children[stage.id] = _Child(stage, self._spec(stage), self._events)
+            while not all(child.view.status == "done" for child in self._children.values()):
+                self._turn()
+            return self._total()
+        finally:
+            for child in self._children.values():
+                child.end()
+
+    def views(self) -> Mapping[str, StageView]:
+        """The stages as they are now, by id."""
+        return {name: child.view for name, child in self._children.items()}
+
+    def _total(self) -> StageCounters:
+        total = StageCounters()
+        for child in self._children.values():
+            total.add(child.view.counters)
+        return total
+
+    def _turn(self) -> None:
+        if self._stop.is_set() and self._stopping_until is None:
+            self._stopping_until = time.monotonic() + STOP_S
+            self._tell_all(line("stop"))
+        if self._stopping_until is not None and time.monotonic() > self._stopping_until:
+            late = [name for name, child in self._children.items() if child.view.status != "done"]
+            raise StageFailed(late[0], f"did not stop within {STOP_S:.0f} s and was ended", 1)
+        try:
+            stage, life, message = self._events.get(timeout=0.1)
+        except queue.Empty:
+            self._watch(self.views())
+            return
+        child = self._children[stage]
+        if life == child.life:
+            self._handle(child, message)
+        self._watch(self.views())
+
+    def _handle(self, child: _Child, message: dict[str, Any]) -> None:
+        view = child.view
+        match message["kind"]:
+            case "ready":
+                view.status = "ready"
+                self._go()
+            case "counters":
+                child.counted(message["counters"])
+                view.lag, view.in_flight = message["lag"], message["in_flight"]
+                view.waiting = ""
+            case "waiting":
+                view.waiting = message["error"]
+            case "failed":
+                child.error = (message["error"], message["exit_code"])
+            case "exit":
+                self._exited(child, message["code"])
+
+    def _go(self) -> None:
+        """Let the ready ones run once every stage has proved that it can."""
+        if all(child.view.status != "starting" for child in self._children.values()):
+            for child in self._children.values():
+                if child.view.status == "ready":
+                    child.view.status = "running"
+                    child.send(line("go"))
+                    if child.ends is not None:
+                        child.send(line("drain", ends=child.ends))
+                    if self._stop.is_set():
+                        child.send(line("stop"))
+
+    def _exited(self, child: _Child, code: int) -> None:
+        view = child.view
+        if code == 0:
+            view.status = "done"
+            self._drain_below(view.stage)
+            return
+        if child.error is not None:
+            view.status = "failed"
+            raise StageFailed(view.stage.id, *child.error)
+        died_of = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if view.lives > MAX_RESTARTS or self._stop.is_set():
+            view.status = "failed"
+            raise StageFailed(view.stage.id, f"its process died {view.lives} times, of {died_of} at last", 1)
+        _log.warning("stage process died and is started again", stage=view.stage.id, died_of=died_of)
+        child.restart()
+
+    def _drain_below(self, done: Stage) -> None:
+        """The stages behind `done` have their whole input now: tell them where it ends."""
+        if self._follow or self._stop.is_set():
+            return
+        for child in self._children.values():
+            stage = child.view.stage
+            if done.id in stage.upstream and self._all_done(stage):
+                child.ends = self._ends_of(stage)
+                if child.view.status == "running":
+                    child.send(line("drain", ends=child.ends))
+
+    def _all_done(self, stage: Stage) -> bool:
+        return all(self._children[name].view.status == "done" for name in stage.upstream)
+
+    def _ends_of(self, stage: Stage) -> list[tuple[str, int, int]]:
+        ends: list[tuple[str, int, int]] = []
+        for topic in stage.inputs:
+            info = self._log.describe(topic)
+            if info is not None:
+                ends += [(topic, partition, end) for partition, end in info.end.items()]
+        return ends
+
+    def _tell_all(self, message: bytes) -> None:
+        for child in self._children.values():
+            if child.view.status == "running":
+                child.send(message)

@@ -1,0 +1,174 @@
+"""The writing thread of a stage: takes what the dataflow hands over, writes it, and commits what is through.
+
+Bytewax callbacks never wait: they put flights into this thread's queue. What is queued is bounded by the credit of the
+`AckTracker`, since nothing is read while that is used up.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from nvisy.runtime import dead_letters
+from nvisy.runtime.ack import AckTracker
+from nvisy.runtime.flight import Flight
+from nvisy.runtime.outlets import Outlet
+from nvisy.topics.log import Append, Session, TopicPartition
+
+COMMIT_IDLE_S = 0.010
+COMMIT_BUSY_S = 0.250
+MAX_GATHER = 4096
+
+Committed = Callable[[Sequence[Flight]], None]
+
+
+class DeadLetterBook:
+    """The dead letters of one stage: what is written when a change fails, and closed when its key passes."""
+
+    def __init__(self, graph: str, stage: str, partitions: int, open_keys: set[bytes]) -> None:
+        self._graph = graph
+        self._stage = stage
+        self._partitions = partitions
+        self.open = open_keys
+
+    def failed(self, outlet: str, flight: Flight) -> Append:
+        """The entry of a failed flight."""
+        record = dead_letters.entry(self._graph, self._stage, outlet, flight, self._partitions)
+        self.open.add(record.key)
+        return record
+
+    def passed(self, outlet: str, flights: Sequence[Flight]) -> list[Append]:
+        """Tombstones for the entries that these flights put an end to."""
+        if not self.open:
+            return []
+        keys = (dead_letters.entry_key(self._stage, outlet, flight) for flight in flights)
+        return [self.close(key, "resolved") for key in keys if key in self.open]
+
+    def close(self, key: bytes, reason: str) -> Append:
+        """The tombstone of an open entry."""
+        self.open.discard(key)
+        return dead_letters.closing(self._graph, key, reason, self._partitions)
+
+
+class WritingThread:
+    """Writes to the outlets of a stage, in the order in which flights are handed over, and commits."""
+
+    def __init__(
+        self,
+        session: Session,
+        outlets: Sequence[Outlet],
+        tracker: AckTracker,
+        book: DeadLetterBook,
+        *,
+        inputs: frozenset[str],
+        state: Callable[[], Mapping[str, bytes | None]],
+        committed: Committed,
+    ) -> None:
+        self._session = session
+        self._outlets = outlets
+        self._tracker = tracker
+        self._book = book
+        self._inputs = inputs
+        self._state = state
+        self._committed = committed
+        self._queue: queue.SimpleQueue[tuple[int, Sequence[Flight]] | None] = queue.SimpleQueue()
+        self._through: list[Flight] = []
+        self._positions: Mapping[TopicPartition, int] = {}
+        self._last_commit = time.monotonic()
+        self._uncommitted = False
+        self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def hand_over(self, outlet: int, flights: Sequence[Flight]) -> None:
+        """Take these; returns at once. Raises what the thread died of."""
+        self.raise_error()
+        self._queue.put((outlet, flights))
+
+    def raise_error(self) -> None:
+        """Raise what the thread died of, if it did."""
+        if self.error is not None:
+            raise self.error
+
+    def finish(self) -> None:
+        """Write and commit everything handed over, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+        self.raise_error()
+
+    @property
+    def idle(self) -> bool:
+        """Everything handed over has been written and committed."""
+        return self._queue.empty() and self._tracker.idle and not self._uncommitted
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:
+            self.error = error
+        finally:
+            for outlet in self._outlets:
+                outlet.close()
+
+    def _turn(self) -> bool:
+        gathered, going_on = self._gather()
+        for outlet, flights in gathered.items():
+            self._write(outlet, flights)
+        drained = self._queue.empty()
+        if self._uncommitted:
+            waited_s = time.monotonic() - self._last_commit
+            if waited_s >= COMMIT_BUSY_S or not going_on or (drained and waited_s >= COMMIT_IDLE_S):
+                self._commit()
+        return going_on
+
+    def _gather(self) -> tuple[dict[int, list[Flight]], bool]:
+        """What is queued, by outlet, up to a batch; waits for the first a moment."""
+        gathered: dict[int, list[Flight]] = defaultdict(list)
+        n_flights = 0
+        wait_s = COMMIT_IDLE_S if self._uncommitted else 0.1
+        while n_flights < MAX_GATHER:
+            try:
+                entry = self._queue.get(timeout=wait_s) if not n_flights else self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if entry is None:
+                return gathered, False
+            outlet, flights = entry
+            gathered[outlet] += flights
+            n_flights += len(flights)
+        return gathered, True
+
+    def _write(self, index: int, flights: Sequence[Flight]) -> None:
+        # `_uncommitted` is raised before anything counts as done, so that `idle` is never true too early.
+        self._uncommitted = True
+        outlet = self._outlets[index]
+        good = [flight for flight in flights if not flight.failure]
+        refused = outlet.write(good)
+        refused_tickets = {flight.ticket for flight in refused}
+        passed = [flight for flight in good if flight.ticket not in refused_tickets]
+        bad = [*(flight for flight in flights if flight.failure), *refused]
+        self._session.append(
+            [
+                *self._book.passed(outlet.name, passed),
+                *(self._book.failed(outlet.name, flight) for flight in bad),
+            ]
+        )
+        refused_by_ticket = {flight.ticket: flight for flight in refused}
+        for flight in flights:
+            if self._tracker.done(flight.ticket):
+                self._through.append(refused_by_ticket.get(flight.ticket, flight))
+
+    def _commit(self) -> None:
+        positions = {at: low for at, low in self._tracker.positions().items() if at.topic in self._inputs}
+        through, self._through = self._through, []
+        self._session.commit(positions, self._state())
+        self._last_commit = time.monotonic()
+        self._uncommitted = False
+        self._committed(through)
