@@ -1,4 +1,4 @@
-"""Claim checks: what is too large for a message lies in a folder under its own hash, and the message names it."""
+"""Claim checks: what is too large for a message lies in a folder, named by its hash, and the message says so."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Blobs:
         path = self._path(sha256)
         if not self.folder.is_dir():
             raise Rejected(
-                f"{len(data)} bytes are too large for a message, and the folder for blobs, {self.folder}, is not there; "
-                "create it, or set NVISY_BLOBS to a folder that every host can reach",
+                f"{len(data)} bytes are too large for a message, and the folder for blobs, {self.folder}, is not "
+                "there; create it, or set NVISY_BLOBS to a folder that every host can reach",
                 kind="too_large",
                 retryable=True,
             )
@@ -77,7 +77,8 @@ class Blobs:
             data = path.read_bytes() if found == size else b""
         except FileNotFoundError:
             raise Rejected(
-                f"the blob {path} that a record refers to is not there; NVISY_BLOBS must be the folder it was written to",
+                f"the blob {path} that a record refers to is not there; NVISY_BLOBS has to name the folder that it was "
+                "written to",
                 kind="decode",
                 retryable=True,
             ) from None

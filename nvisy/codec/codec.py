@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from io import BytesIO
+from collections.abc import Iterable
 from typing import Any
 
-import fastavro
-from pydantic import ValidationError
-
 from nvisy.codec.blobs import MAX_BLOB_BYTES, Blobs
-from nvisy.codec.change_schema import FORMAT, change_schema
-from nvisy.codec.derive import Record, primitive_record
+from nvisy.codec.change_record import (
+    BARRIER,
+    BLOB,
+    CHANGE,
+    barrier_fields,
+    barrier_of,
+    change_schema,
+    check_format,
+    head_of,
+    origin_of,
+)
+from nvisy.codec.derive import primitive_record
+from nvisy.codec.faults import guarded, not_installed, unwritable
 from nvisy.codec.framing import SchemaRef, frame, unframe
-from nvisy.codec.reading import Reading, read
+from nvisy.codec.items import Items
+from nvisy.codec.reading import Reading, read, written
 from nvisy.codec.registry import Registry
-from nvisy.codec.wire import NAMESPACE, checked_version
-from nvisy.errors import CodecError, NvisyError, Rejected
+from nvisy.codec.wire import PROVENANCE
+from nvisy.errors import CodecError, Rejected
 from nvisy.primitives.change import Barrier, Change
 from nvisy.primitives.primitive import Primitive
-from nvisy.primitives.provenance import Provenance, Version
+from nvisy.primitives.provenance import Provenance
 from nvisy.primitives.types import PrimitiveTypes
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -28,11 +36,6 @@ MAX_MESSAGE_BYTES = 16 << 20
 SLACK_BYTES = 64 << 10
 """What key, headers and the record batch around a value may take of `MAX_MESSAGE_BYTES`."""
 
-CHANGE = f"{NAMESPACE}.Change"
-BARRIER = f"{NAMESPACE}.Barrier"
-
-Pack = Callable[[Primitive], tuple[str, dict[str, Any]]]
-Unpack = Callable[[dict[str, Any], Provenance | None], Primitive]
 Headers = Iterable[tuple[str, bytes]]
 
 
@@ -64,12 +67,8 @@ class Codec:
         self._types = types or PrimitiveTypes()
         schema, records = change_schema(self._types)
         self._change = Reading.of(schema)
-        self._packs: dict[type, Pack] = {}
-        self._unpacks: dict[str, Unpack] = {}
-        for record, cls in zip(records.values(), self._types.values(), strict=True):
-            self._packs[cls] = _packer(record)
-            self._unpacks[record.name] = _unpacker(record, cls)
-        self._alone = {cls.type: primitive_record(cls) for cls in self._types.values()}
+        self._items = Items(zip(records, self._types.values(), strict=True))
+        self._alone = {cls: primitive_record(cls) for cls in self._types.values()}
         self._alone_readings = {record.name: Reading.of(record.schema) for record in self._alone.values()}
         self._readings: dict[SchemaRef, Reading] = {}
         self._frames: dict[tuple[str, str], bytes] = {}
@@ -88,19 +87,18 @@ class Codec:
             Unreachable: The registry does not answer.
         """
         head = self._frame(topic, "", self._change.text)
-        datum = _head_of(change, inc)
-        datum["items"] = [self._pack(item) for item in change.items]
-        value = _written(head, self._change.parsed, (CHANGE, datum), change.items)
+        datum = head_of(change, inc)
+        datum["items"] = [self._items.pack(item) for item in change.items]
+        value = self._written(head, CHANGE, datum, change.items)
         if len(value) > self._max_bytes:
             datum["blob"] = self._claim(head, datum["items"], change)
             datum["items"] = []
-            value = _written(head, self._change.parsed, (CHANGE, datum), ())
+            value = self._written(head, CHANGE, datum)
         return value
 
     def encode_barrier(self, barrier: Barrier, topic: str) -> bytes:
         """The value of the record that carries `barrier` on `topic`."""
-        datum = {"kind": barrier.kind, "source": barrier.source, "run": barrier.run, "inc": barrier.inc}
-        return _written(self._frame(topic, "", self._change.text), self._change.parsed, (BARRIER, datum), ())
+        return self._written(self._frame(topic, "", self._change.text), BARRIER, barrier_fields(barrier))
 
     def decode(
         self, value: bytes, *, topic: str, partition: int, offset: int, headers: Headers = ()
@@ -120,13 +118,7 @@ class Codec:
             Unreachable: The registry does not answer.
         """
         try:
-            name, fields = self._read(value, headers, MAX_MESSAGE_BYTES + SLACK_BYTES)
-            if name == BARRIER:
-                _check_format(fields)
-                return Barrier(fields["kind"], fields["source"], fields["run"], fields["inc"])
-            if name != CHANGE:
-                raise CodecError(f"a change or a barrier is expected, and this is a record of {name}")
-            return self._decoded(fields, topic, partition, offset)
+            return self._decoded(value, topic, partition, offset, headers)
         except CodecError as error:
             raise CodecError(f"{topic}, partition {partition}, offset {offset}: {error}") from error.__cause__
 
@@ -155,16 +147,15 @@ class Codec:
             Rejected: It is larger than a message may be (`too_large`).
             Unreachable: The registry does not answer.
         """
-        record = self._alone.get(item.type)
-        if record is None or type(item) is not self._types[item.type]:
-            raise _not_installed(item)
+        record = self._alone.get(type(item))
+        if record is None:
+            raise not_installed(item)
         reading = self._alone_readings[record.name]
         head = self._frame(topic, record.name if per_type else "", reading.text)
         try:
-            datum = record.pack(item.__dict__)
-        except Exception as error:
-            raise _unwritable(error, (item,)) from error
-        value = _written(head, reading.parsed, datum, (item,))
+            value = written(head, reading.parsed, record.pack(item.__dict__))
+        except Exception as error:  # a value that was never validated may raise anything
+            raise unwritable(error, (item,)) from error
         if len(value) > self._max_bytes:
             raise Rejected(
                 f"a {item.type} of {len(value)} bytes is larger than the {self._max_bytes} that {topic} takes",
@@ -179,13 +170,8 @@ class Codec:
             CodecError: It is none of ours, damaged, or contradicts the primitive's contract.
             Unreachable: The registry does not answer.
         """
-        name, fields = self._read(value, headers, MAX_MESSAGE_BYTES + SLACK_BYTES)
-        unpack = self._unpacks.get(name)
-        if unpack is None:
-            raise CodecError(f"a record of {name} is no primitive that is installed here")
-        record = self._alone[name.rpartition(".")[2]]
-        provenance = dict(record.unpacks)["provenance"]
-        return _guarded(lambda: unpack(fields, provenance(fields["provenance"])), name)
+        name, fields = self._read(value, headers)
+        return guarded(lambda: self._items.unpack(name, fields, _own_provenance(fields)), name)
 
     def decode_record(self, value: bytes, *, headers: Headers = ()) -> tuple[str, dict[str, Any]]:
         """Full name and fields of a record of anybody's schema, dates and decimals as such.
@@ -198,15 +184,6 @@ class Codec:
         reading = Reading.of(self._registry.schema(ref), logical_types=True)
         return read(value, start, reading, MAX_MESSAGE_BYTES + SLACK_BYTES)
 
-    def _pack(self, item: Primitive) -> tuple[str, dict[str, Any]]:
-        pack = self._packs.get(type(item))
-        if pack is None:
-            raise _not_installed(item)
-        try:
-            return pack(item)
-        except Exception as error:
-            raise _unwritable(error, (item,)) from error
-
     def _frame(self, topic: str, name: str, schema: str) -> bytes:
         head = self._frames.get((topic, name))
         if head is None:
@@ -214,23 +191,31 @@ class Codec:
             self._frames[topic, name] = head
         return head
 
+    def _written(
+        self, head: bytes, name: str, datum: dict[str, Any], items: tuple[Primitive, ...] = ()
+    ) -> bytes:
+        try:
+            return written(head, self._change.parsed, (name, datum))
+        except Exception as error:  # a value that was never validated may raise anything
+            raise unwritable(error, items) from error
+
     def _claim(self, head: bytes, items: list[Any], change: Change) -> tuple[str, dict[str, Any]]:
         # Of the change only the items go in, so that the same items are the same blob in every run.
-        data = _written(
-            head, self._change.parsed, (CHANGE, {"source": "", "key": "", "op": "upsert", "items": items}), ()
-        )
+        data = self._written(head, CHANGE, {"source": "", "key": "", "op": "upsert", "items": items})
         if self._blobs is None or len(data) > MAX_BLOB_BYTES:
             limit = self._max_bytes if self._blobs is None else MAX_BLOB_BYTES
             raise Rejected(
-                f"{change.origin.key}: its {len(items)} items take {len(data)} bytes, more than the {limit} that are "
-                "possible; set NVISY_BLOBS to a folder that every host can reach, or split the document",
+                f"{change.origin.key}: its {len(items)} items take {len(data)} bytes, more than the {limit} that "
+                "are possible; set NVISY_BLOBS to a folder that every host can reach, or split the document",
                 kind="too_large",
                 retryable=self._blobs is None,
             )
         sha256 = self._blobs.put(data)
-        return f"{NAMESPACE}.Blob", {"sha256": sha256, "bytes": len(data), "where": self._blobs.where(sha256)}
+        return BLOB, {"sha256": sha256, "bytes": len(data), "where": self._blobs.where(sha256)}
 
-    def _read(self, value: bytes, headers: Headers, max_bytes: int) -> tuple[str, dict[str, Any]]:
+    def _read(
+        self, value: bytes, headers: Headers, max_bytes: int = MAX_MESSAGE_BYTES + SLACK_BYTES
+    ) -> tuple[str, dict[str, Any]]:
         ref, start = unframe(value, headers)
         reading = self._readings.get(ref)
         if reading is None:
@@ -240,19 +225,28 @@ class Codec:
 
     def _reading(self, ref: SchemaRef) -> Reading:
         writer = Reading.of(self._registry.schema(ref))
-        ours = self._change if writer.names & {CHANGE, BARRIER} else None
-        for name in writer.names:
-            ours = ours or self._alone_readings.get(name)
+        if writer.names & self._change.names:
+            return self._change.reading(writer)
+        ours = next(
+            (self._alone_readings[name] for name in writer.names if name in self._alone_readings), None
+        )
         return writer if ours is None else ours.reading(writer)
 
-    def _decoded(self, fields: dict[str, Any], topic: str, partition: int, offset: int) -> Change:
-        _check_format(fields)
-        origin = _origin(fields, topic, partition, offset)
+    def _decoded(
+        self, value: bytes, topic: str, partition: int, offset: int, headers: Headers
+    ) -> Change | Barrier:
+        name, fields = self._read(value, headers)
+        if name not in (CHANGE, BARRIER):
+            raise CodecError(f"a change or a barrier is expected, and this is a record of {name}")
+        check_format(fields)
+        if name == BARRIER:
+            return barrier_of(fields)
+        origin = origin_of(fields, topic, partition, offset)
         items = fields["items"] if fields["blob"] is None else self._claimed(fields)
         if items and fields["op"] == "delete":
             raise CodecError("a delete that carries items contradicts itself")
-        unpacks = self._unpacks
-        primitives = _guarded(lambda: tuple([unpacks[name](item, origin) for name, item in items]), CHANGE)
+        unpack = self._items.unpack
+        primitives = guarded(lambda: tuple([unpack(each, item, origin) for each, item in items]), CHANGE)
         return Change(
             origin, fields["op"], primitives, fields["fingerprint"], fields["graph"], fields["trace"]
         )
@@ -261,8 +255,8 @@ class Codec:
         blob = fields["blob"]
         if self._blobs is None:
             raise Rejected(
-                f"{fields['key']}: its items lie in the blob {blob['where']}, and no folder for blobs is known here; "
-                "set NVISY_BLOBS",
+                f"{fields['key']}: its items lie in the blob {blob['where']}, and no folder for blobs is known "
+                "here; set NVISY_BLOBS",
                 kind="decode",
                 retryable=True,
             )
@@ -273,121 +267,6 @@ class Codec:
         return inner["items"]
 
 
-def _packer(record: Record) -> Pack:
-    name = record.name
-    packs = [(each, convert) for each, convert in record.packs if each != "provenance"]
-
-    def pack(item: Primitive) -> tuple[str, dict[str, Any]]:
-        fields = item.__dict__.copy()
-        fields["provenance"] = None
-        for each, convert in packs:
-            fields[each] = convert(fields[each])
-        return name, fields
-
-    return pack
-
-
-def _unpacker(record: Record, cls: type[Primitive]) -> Unpack:
-    unpacks = [(each, convert) for each, convert in record.unpacks if each != "provenance"]
-
-    def unpack(fields: dict[str, Any], origin: Provenance | None) -> Primitive:
-        del fields["type"]
-        fields["provenance"] = origin
-        for each, convert in unpacks:
-            fields[each] = convert(fields[each])
-        return cls.decoded(fields)
-
-    return unpack
-
-
-def _head_of(change: Change, inc: int) -> dict[str, Any]:
-    origin = change.origin
-    version = origin.version
-    return {
-        "source": origin.source,
-        "key": origin.key,
-        "inc": inc if version is None else version.inc,
-        "off": None if version is None else version.off,
-        "topic": "" if version is None else origin.topic,
-        "partition": 0 if version is None else origin.partition,
-        "op": change.op,
-        "fingerprint": change.fingerprint,
-        "blob": None,
-        "graph": change.graph,
-        "run": origin.run,
-        "uri": origin.uri,
-        "observed_at_us": origin.observed_at_us,
-        "trace": change.trace,
-    }
-
-
-def _origin(fields: dict[str, Any], topic: str, partition: int, offset: int) -> Provenance:
-    off = fields["off"]
-    is_new = off is None
-    return Provenance(
-        source=fields["source"],
-        key=fields["key"],
-        uri=fields["uri"],
-        version=Version(fields["inc"], offset) if is_new else checked_version(fields["inc"], off),
-        partition=partition if is_new else fields["partition"],
-        observed_at_us=fields["observed_at_us"],
-        run=fields["run"],
-        topic=topic if is_new else fields["topic"],
-    )
-
-
-def _check_format(fields: dict[str, Any]) -> None:
-    if fields["format"] != FORMAT:
-        raise CodecError(f"format {fields['format']} is unknown here, only {FORMAT} is known; upgrade nvisy")
-
-
-def _written(head: bytes, schema: Any, datum: Any, items: tuple[Primitive, ...]) -> bytes:
-    out = BytesIO()
-    out.write(head)
-    try:
-        fastavro.schemaless_writer(out, schema, datum)
-    except Exception as error:  # fastavro raises whatever a value makes it stumble over
-        raise _unwritable(error, items) from error
-    return out.getvalue()
-
-
-def _guarded(build: Callable[[], Any], name: str) -> Any:
-    try:
-        return build()
-    except NvisyError:
-        raise
-    except ValidationError as error:
-        raise CodecError(f"{name}: {_reasons(error)}") from None
-    except Exception as error:  # a user's own validator may raise anything
-        raise CodecError(f"{name}: {type(error).__name__}: {error}") from error
-
-
-def _unwritable(error: Exception, items: Iterable[Primitive]) -> CodecError:
-    """What is wrong with an item that could not be written, without quoting what it holds."""
-    if isinstance(error, CodecError):
-        return error
-    for item in items:
-        try:
-            type(item).model_validate(item.__dict__)
-        except ValidationError as fault:
-            return CodecError(f"{item.type} {item.id}: {_reasons(fault)}")
-    reason = {
-        UnicodeEncodeError: "text that is not valid Unicode",
-        OverflowError: "an integer beyond 64 bits",
-    }
-    return CodecError(
-        f"a value that its schema does not allow: {reason.get(type(error), type(error).__name__)}"
-    )
-
-
-def _reasons(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}".strip() for each in faults[:3])
-
-
-def _not_installed(item: Primitive) -> CodecError:
-    cls = type(item)
-    return CodecError(
-        f"{cls.__module__}.{cls.__qualname__} is not among the primitives of this process; register it under the "
-        "entry point group nvisy.primitives"
-    )
+def _own_provenance(fields: dict[str, Any]) -> Provenance | None:
+    found = fields["provenance"]
+    return None if found is None or PROVENANCE.unpack is None else PROVENANCE.unpack(found)

@@ -1,11 +1,11 @@
-"""Avro schemas from Python classes: a primitive's annotations, read once, give its record and the way there and back."""
+"""Avro records from Python classes: a primitive's annotations give its schema and the way there and back."""
 
 from __future__ import annotations
 
 import re
 import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -106,7 +106,7 @@ def primitive_record(cls: type[Primitive], names: Names | None = None) -> Record
 def _record(cls: type[BaseModel], name: str, names: Names) -> Record:
     if cls in names.open:
         raise CodecError(
-            f"{_path(cls)} contains itself, and no schema of ours is recursive; use a list with indexes"
+            f"{_path(cls)} contains itself, and no schema of ours is recursive; use a list with index numbers"
         )
     namespace, _, short = name.rpartition(".")
     docs = field_docs(cls)
@@ -183,27 +183,20 @@ class _Place:
 def _wire(annotation: Any, metadata: tuple[Any, ...], place: _Place) -> Wire:
     if annotation is JsonValue:
         return JSON
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        inner, *extra = get_args(annotation)
-        return _wire(inner, (*metadata, *extra), place)
-    if annotation in SCALARS:
-        return SCALARS[annotation]
     if annotation is Decimal:
-        return decimal_wire(_limit(metadata, "max_digits", _DECIMAL_DIGITS), _places(metadata))
-    if origin is np.ndarray:
-        return VECTOR
-    if origin in (Union, types.UnionType):
-        return _union(get_args(annotation), metadata, place)
-    if origin in (list, tuple):
-        return _array(origin, get_args(annotation), place)
-    if origin is dict:
-        return _map(get_args(annotation), place)
-    if origin is Literal:
-        return _literal(get_args(annotation), place)
+        digits = _limit(metadata, "max_digits", _DECIMAL_DIGITS)
+        return decimal_wire(digits, _limit(metadata, "decimal_places", _DECIMAL_PLACES))
     if hasattr(annotation, "__value__"):
         return _wire(annotation.__value__, metadata, place)
-    return _class(annotation, place)
+    composed = _BY_ORIGIN.get(get_origin(annotation))
+    if composed is not None:
+        return composed(annotation, metadata, place)
+    return SCALARS.get(annotation) or _class(annotation, place)
+
+
+def _annotated(annotation: Any, metadata: tuple[Any, ...], place: _Place) -> Wire:
+    inner, *extra = get_args(annotation)
+    return _wire(inner, (*metadata, *extra), place)
 
 
 def _class(annotation: Any, place: _Place) -> Wire:
@@ -236,7 +229,8 @@ def _enum(cls: type[Enum], place: _Place) -> Wire:
     raise CodecError(f"{place.where}: the values of {_path(cls)} are neither all strings nor all integers")
 
 
-def _literal(values: tuple[Any, ...], place: _Place) -> Wire:
+def _literal(annotation: Any, _metadata: tuple[Any, ...], place: _Place) -> Wire:
+    values = get_args(annotation)
     if not _are_symbols(values):
         raise CodecError(f"{place.where}: a Literal holds strings of letters, digits and underscores")
     return Wire(_symbols(list(values), values, place.hint, place))
@@ -254,7 +248,8 @@ def _symbols(values: list[str], owner: Any, short: str, place: _Place) -> Any:
     return place.names.once(name, owner, name if known else schema)
 
 
-def _array(origin: type, args: tuple[Any, ...], place: _Place) -> Wire:
+def _array(annotation: Any, _metadata: tuple[Any, ...], place: _Place) -> Wire:
+    origin, args = get_origin(annotation), get_args(annotation)
     if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
         raise CodecError(f"{place.where}: of tuples only tuple[X, ...] can travel")
     item = _wire(args[0], (), place)
@@ -268,7 +263,8 @@ def _array(origin: type, args: tuple[Any, ...], place: _Place) -> Wire:
     return Wire({"type": "array", "items": item.schema}, to_list, from_list)
 
 
-def _map(args: tuple[Any, ...], place: _Place) -> Wire:
+def _map(annotation: Any, _metadata: tuple[Any, ...], place: _Place) -> Wire:
+    args = get_args(annotation)
     if args[0] is not str:
         raise CodecError(f"{place.where}: the keys of a dict that travels are strings")
     value = _wire(args[1], (), place)
@@ -281,7 +277,8 @@ def _map(args: tuple[Any, ...], place: _Place) -> Wire:
     )
 
 
-def _union(members: tuple[Any, ...], metadata: tuple[Any, ...], place: _Place) -> Wire:
+def _union(annotation: Any, metadata: tuple[Any, ...], place: _Place) -> Wire:
+    members = get_args(annotation)
     solid = [member for member in members if member is not type(None)]
     wires = [_wire(member, metadata, place) for member in solid]
     nullable = len(solid) < len(members)
@@ -323,8 +320,16 @@ def _limit(metadata: tuple[Any, ...], name: str, default: int) -> int:
     return default
 
 
-def _places(metadata: tuple[Any, ...]) -> int:
-    return _limit(metadata, "decimal_places", _DECIMAL_PLACES)
+_BY_ORIGIN: dict[Any, Callable[[Any, tuple[Any, ...], _Place], Wire]] = {
+    Annotated: _annotated,
+    Literal: _literal,
+    Union: _union,
+    types.UnionType: _union,
+    dict: _map,
+    list: _array,
+    tuple: _array,
+    np.ndarray: lambda *_: VECTOR,
+}
 
 
 def _path(cls: Any) -> str:

@@ -20,8 +20,8 @@ def breaks(reader: Any, writer: Any, *, new_branches: bool = False) -> list[str]
     Args:
         reader: The schema to read with, as JSON.
         writer: The schema that the data was written with, as JSON.
-        new_branches: Whether the writer may have branches of a union and symbols of an enum that the reader lacks:
-            an older reader meets those only once somebody uses them.
+        new_branches: Whether the writer may have branches of a union and symbols of an enum that the reader
+            lacks: an older reader meets those only once somebody uses them.
 
     Returns:
         One sentence for each fault, with the path of the field.

@@ -16,7 +16,7 @@ from nvisy.errors import CodecError, Unreachable
 
 
 class FileRegistry:
-    """Schemas as files. Any number of processes may use one folder: a file is complete when it appears, and stays."""
+    """Schemas as files. Any number of processes may share the folder: a file is complete when it appears."""
 
     def __init__(self, folder: Path) -> None:
         """A registry in `folder`, which is created when the first schema is."""
@@ -66,7 +66,7 @@ class FileRegistry:
             faults = breaks(reader=orjson.loads(schema), writer=orjson.loads(self.schema(schema_id)))
             if faults:
                 raise CodecError(
-                    f"{subject} holds records of schema {schema_id} that the schema of today cannot read: {faults[0]}; "
+                    f"{subject} holds records of schema {schema_id} that today's cannot read: {faults[0]}; "
                     "give new fields a default and keep the old ones, or write to another topic"
                 )
         schema_id = self._number(schema)
@@ -90,7 +90,7 @@ class FileRegistry:
             Path(file.name).unlink()
 
     def _publish(self, written: Path, schema: str, schema_id: int) -> int:
-        # A link fails where the name is taken, so two processes never share a number unless they share the schema.
+        # A link fails where the name is taken: two processes share a number only if they share the schema.
         while True:
             try:
                 self._path(schema_id).hardlink_to(written)

@@ -45,6 +45,6 @@ def _parse(data: bytes) -> tuple[SchemaRef, int]:
     if magic == 1 and len(data) >= _GUID_END:
         return UUID(bytes=bytes(data[1:_GUID_END])), _GUID_END
     raise CodecError(
-        f"not Avro in Confluent's wire format: {len(data)} bytes that start with {data[:1].hex() or 'nothing'}, not with "
-        "00 and a schema id"
+        f"not Avro in Confluent's wire format: {len(data)} bytes that start with {data[:1].hex() or 'nothing'}, "
+        "not with 00 and a schema id"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -91,7 +91,7 @@ class HttpRegistry:
                 f"the registry {self.url} refuses the schema for {subject}: {_message(answer)}; give new fields a "
                 "default and keep the old ones, or write to another topic"
             )
-        self._refuse(f"register a schema for {subject}", status, answer)
+        raise self._refusal(f"register a schema for {subject}", status, answer)
 
     def _fetch(self, ref: SchemaRef) -> str:
         if time.monotonic() < self._unknown.get(ref, 0.0):
@@ -105,7 +105,7 @@ class HttpRegistry:
             self._unknown[ref] = time.monotonic() + _UNKNOWN_FOR_S
             raise CodecError(f"schema {ref} is not in the registry {self.url}")
         if status != httpx.codes.OK:
-            self._refuse(f"give schema {ref}", status, answer)
+            raise self._refusal(f"give schema {ref}", status, answer)
         kind = answer.get("schemaType", "AVRO")
         if kind != "AVRO" or answer.get("references") or not isinstance(answer.get("schema"), str):
             raise CodecError(
@@ -113,11 +113,11 @@ class HttpRegistry:
             )
         return str(answer["schema"])
 
-    def _refuse(self, what: str, status: int, answer: dict[str, Any]) -> NoReturn:
+    def _refusal(self, what: str, status: int, answer: dict[str, Any]) -> Unreachable:
         hint = ""
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             hint = "; look at NVISY_REGISTRY_USER and NVISY_REGISTRY_PASSWORD"
-        raise Unreachable(f"the registry {self.url} does not {what}: HTTP {status} {_message(answer)}{hint}")
+        return Unreachable(f"the registry {self.url} does not {what}: HTTP {status} {_message(answer)}{hint}")
 
     def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
         url = httpx.URL(self.url + path)

@@ -1,4 +1,4 @@
-"""Bytes to Avro values: with the schema they were written with, into the schema of today, and never a crash."""
+"""Avro values to bytes and back: whatever the bytes are, the worst that they do is a `CodecError`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ class Reading:
         return Reading(writer.text, writer.parsed, self.names, self.parsed)
 
 
+def written(head: bytes, schema: Any, datum: Any) -> bytes:
+    """`head`, and behind it `datum` as the parsed `schema` says. Raises whatever fastavro stumbles over."""
+    out = BytesIO()
+    out.write(head)
+    fastavro.schemaless_writer(out, schema, datum)
+    return out.getvalue()
+
+
 def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[str, dict[str, Any]]:
     """Full name and fields of the record in `value[start:]`.
 
@@ -64,7 +72,7 @@ def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[st
     source = BytesIO(value)
     source.seek(start)
     try:
-        datum = fastavro.schemaless_reader(
+        datum: Any = fastavro.schemaless_reader(
             source, reading.parsed, reading.into, return_record_name=True, return_record_name_override=True
         )
     except Exception as error:  # on damaged bytes fastavro raises whatever it stumbles over
@@ -72,7 +80,8 @@ def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[st
     if source.tell() != len(value):
         raise CodecError(f"damaged record of {_among(reading)}: {len(value) - source.tell()} bytes too many")
     if isinstance(datum, tuple):
-        return datum
+        name, fields = datum
+        return name, fields
     if not isinstance(datum, dict):
         raise CodecError(f"damaged record of {_among(reading)}: it holds no record")
     (name,) = reading.names

@@ -1,7 +1,7 @@
 """Schemas that are safe to read with: whatever a registry hands out is judged here before a reader sees it.
 
-A recursive schema lets a hundred kilobytes crash the interpreter, and an array of nothing lets five bytes become thirty
-million items.
+A recursive schema lets a hundred kilobytes crash the interpreter, and an array of nothing lets five bytes become
+thirty million items.
 """
 
 from __future__ import annotations

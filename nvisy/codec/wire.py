@@ -1,4 +1,4 @@
-"""How one Python type travels: its Avro schema, and the way there and back for what Avro cannot hold as it is."""
+"""How one Python type travels: its Avro schema, and the conversions for what Avro cannot hold as it is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Wire:
 
 
 def type_field(name: str) -> dict[str, Any]:
-    """The field that repeats a record's name: stock deserializers drop the name, and a reader of a union needs it."""
+    """The field that repeats a record's name: stock deserializers drop the name, and readers of a union need it."""
     return {"name": "type", "type": "string", "default": name, "doc": "Name of this record."}
 
 

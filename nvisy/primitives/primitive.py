@@ -18,7 +18,7 @@ __all__ = ["MetadataValue", "Primitive", "content_hash", "derive_id"]
 _BRIEF_CHARS = 60
 _NONE_GIVEN: set[str] = set()
 
-# What `BaseModel.__setattr__` would do, at a third of the price: half of the time of reading a record is in here.
+# What pydantic's own constructor sets, at a third of the price: reading a record spends half its time here.
 _new: Any = object.__new__
 _set_fields = BaseModel.__dict__["__dict__"].__set__
 _set_given = BaseModel.__dict__["__pydantic_fields_set__"].__set__
@@ -107,7 +107,7 @@ class Primitive(BaseModel):
     @classmethod
     def trusted(cls, fields: dict[str, Any]) -> Self:
         """A primitive over `fields`, which must hold every field, valid: the fast way for our own steps."""
-        self = _new(cls)
+        self: Self = _new(cls)
         _set_fields(self, fields)
         _set_given(self, _NONE_GIVEN)
         _set_extra(self, None)

@@ -1,4 +1,4 @@
-"""What the fields of a primitive may hold, checked where it is made: metadata, JSON, vectors, spans, money."""
+"""What the fields of a primitive may hold, checked where it is made: metadata, JSON, vectors, spans, prices."""
 
 from __future__ import annotations
 

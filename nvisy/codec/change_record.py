@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from nvisy.codec.derive import Names, Record, primitive_record
-from nvisy.codec.wire import MICROS, NAMESPACE, type_field
+from nvisy.codec.wire import MICROS, NAMESPACE, checked_version, type_field
+from nvisy.errors import CodecError
+from nvisy.primitives.change import Barrier, Change
+from nvisy.primitives.provenance import Provenance
 from nvisy.primitives.types import PrimitiveTypes
+
+CHANGE = f"{NAMESPACE}.Change"
+BARRIER = f"{NAMESPACE}.Barrier"
+BLOB = f"{NAMESPACE}.Blob"
 
 FORMAT = 1
 """Version of the meaning of these records. A reader that does not know a record's version refuses it."""
@@ -50,7 +57,7 @@ BARRIER_SCHEMA = _record(
         _field(
             "kind",
             _enum("BarrierKind", "end", "complete"),
-            "end: of a run; complete: of a pass over the source.",
+            "The end of a run, or a complete pass over the source.",
         ),
         _field("source", "string", "Id of the source node."),
         _field("run", "string", "Id of the run that read it.", default=""),
@@ -59,8 +66,8 @@ BARRIER_SCHEMA = _record(
 )
 
 
-def change_schema(types: PrimitiveTypes) -> tuple[list[Any], dict[str, Record]]:
-    """The union [Change, Barrier] over these primitives, and the record of each primitive in it by full name."""
+def change_schema(types: PrimitiveTypes) -> tuple[list[Any], list[Record]]:
+    """The union [Change, Barrier] over these primitives, and the record of each primitive in it."""
     names = Names()
     records = [primitive_record(cls, names) for cls in types.values()]
     fields = [
@@ -94,4 +101,58 @@ def change_schema(types: PrimitiveTypes) -> tuple[list[Any], dict[str, Record]]:
         _field("trace", "string", "W3C traceparent, or empty.", default=""),
     ]
     doc = "One version of one source key, as a whole."
-    return [_record("Change", doc, fields), BARRIER_SCHEMA], {record.name: record for record in records}
+    return [_record("Change", doc, fields), BARRIER_SCHEMA], records
+
+
+def head_of(change: Change, inc: int) -> dict[str, Any]:
+    """The record of `change`, its items apart; `inc` is the incarnation of a change without a version."""
+    origin = change.origin
+    version = origin.version
+    return {
+        "source": origin.source,
+        "key": origin.key,
+        "inc": inc if version is None else version.inc,
+        "off": None if version is None else version.off,
+        "topic": "" if version is None else origin.topic,
+        "partition": 0 if version is None else origin.partition,
+        "op": change.op,
+        "fingerprint": change.fingerprint,
+        "blob": None,
+        "graph": change.graph,
+        "run": origin.run,
+        "uri": origin.uri,
+        "observed_at_us": origin.observed_at_us,
+        "trace": change.trace,
+    }
+
+
+def origin_of(fields: dict[str, Any], topic: str, partition: int, offset: int) -> Provenance:
+    """The provenance in a change's record; one that is new at this place of the log gets its version from it."""
+    off = fields["off"]
+    is_new = off is None
+    return Provenance(
+        source=fields["source"],
+        key=fields["key"],
+        uri=fields["uri"],
+        version=checked_version(fields["inc"], offset if is_new else off),
+        partition=partition if is_new else fields["partition"],
+        observed_at_us=fields["observed_at_us"],
+        run=fields["run"],
+        topic=topic if is_new else fields["topic"],
+    )
+
+
+def barrier_fields(barrier: Barrier) -> dict[str, Any]:
+    """The record of `barrier`."""
+    return {"kind": barrier.kind, "source": barrier.source, "run": barrier.run, "inc": barrier.inc}
+
+
+def barrier_of(fields: dict[str, Any]) -> Barrier:
+    """The barrier in a record."""
+    return Barrier(fields["kind"], fields["source"], fields["run"], fields["inc"])
+
+
+def check_format(fields: dict[str, Any]) -> None:
+    """Refuse a record whose meaning may have changed."""
+    if fields["format"] != FORMAT:
+        raise CodecError(f"format {fields['format']} is unknown here, only {FORMAT} is known; upgrade nvisy")
