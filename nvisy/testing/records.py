@@ -1,4 +1,4 @@
-"""Record sets for the tests of sinks, and of whatever writes into one: the same text gives the same record again."""
+"""Record sets for the tests of sinks and of what writes into them: the same text, the same record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def vector_of(text: str, dimensions: int = DIMENSIONS) -> Vector:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def make_record(
+def make_record(  # noqa: PLR0913 - each is a field of the record
     text: str,
     *,
     key: str,
@@ -70,7 +70,7 @@ def make_set(  # noqa: PLR0913 - each is a field of the set
     shift: int = 0,
     dimensions: int = DIMENSIONS,
 ) -> RecordSet:
-    """A document of these passages, one after the other; `shift` characters were put in front of the first."""
+    """A document of these passages in a row; `shift` characters were put in front of the first."""
     records, place = [], shift
     for text in texts:
         records.append(

@@ -75,7 +75,7 @@ class SinkConformance:
 
     @pytest.fixture
     def make_sink(self) -> MakeSink:
-        """A factory: every call gives a new sink object over the same target, which is empty when the test starts."""
+        """A factory: every call gives a new sink over the same target, empty when the test starts."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -129,7 +129,7 @@ class SinkConformance:
 
     def test_metadata_keeps_its_types(self, sink: Sink, writer: Writer) -> None:
         """Each type of value that metadata may have survives."""
-        metadata = {
+        metadata: dict[str, MetadataValue] = {
             "s": "ä",
             "i": 7,
             "f": 1.5,
@@ -206,7 +206,7 @@ class SinkConformance:
         assert texts(sink) == {"a one", "a two", "b one", "b new", "d one"}
 
     def test_kept_records_are_not_rewritten(self, sink: Sink, writer: Writer) -> None:
-        """Text inserted at the top moves the passages below: their vectors stay, their new places are stored."""
+        """Text inserted at the top moves what is below it: the vectors stay, the new places are stored."""
         writer.apply([make_set("a.md", SEVEN, offset=1)])
         assert writer.apply([make_set("a.md", SEVEN, offset=2, shift=33)]) == [Outcome(unchanged=7)]
         assert [hit.span and hit.span.start for hit in read(sink)][:1] == [33]

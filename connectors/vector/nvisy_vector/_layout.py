@@ -1,6 +1,6 @@
 """What a collection looks like in every store: names of its parts, and the fields of a record.
 
-`docs/index-layout.md` describes it for the applications that query a store; the two change together, with `FORMAT`.
+`docs/index-layout.md` describes it for those who query a store; they change together, with `FORMAT`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ READABLE = ("id", "key", "source_uri", "text", "span_start", "span_end", "metada
 
 
 def physical_name(collection: str, *, create: bool) -> str:
-    """Name of the collection that holds the records: the user's own, or the first generation of one of ours."""
+    """Name of what holds the records: the user's own collection, or the first generation of one of ours."""
     return f"{collection}__{FIRST_GENERATION}" if create else collection
 
 

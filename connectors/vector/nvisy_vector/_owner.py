@@ -47,23 +47,27 @@ def verify(marker: Marker, owner: Owner, distance: str, where: str) -> None:
     theirs = marker.owner
     if theirs.graph != owner.graph:
         raise Refused(
-            f'{where} belongs to the graph "{theirs.graph}", and this is the graph "{owner.graph}": give this sink '
-            f'another "collection", or drop that one if nobody needs it'
+            f'{where} belongs to the graph "{theirs.graph}", and this is the graph "{owner.graph}": '
+            f'give this sink another "collection", or drop that one if nobody needs it'
         )
     if theirs.log != owner.log:
         raise Refused(
-            f'{where} was written from the log "{theirs.log}", and this run reads the log "{owner.log}", whose versions '
-            f'cannot be compared with it: run with the former log, or give this sink another "collection"'
+            f'{where} was written from the log "{theirs.log}", '
+            f'and this run reads the log "{owner.log}", '
+            f"whose versions cannot be compared with it: run with the former log, "
+            f'or give this sink another "collection"'
         )
     if theirs.dimensions != owner.dimensions:
         raise Fatal(
-            f"{where} holds vectors of {theirs.dimensions} dimensions ({theirs.model}), and {owner.model} makes "
-            f'{owner.dimensions}: give this sink another "collection", or use the former model'
+            f"{where} holds vectors of {theirs.dimensions} dimensions ({theirs.model}), and {owner.model} "
+            f'makes {owner.dimensions}: give this sink another "collection", or use the former model'
         )
     if theirs.model != owner.model:
         raise Fatal(
-            f"{where} holds vectors of the model {theirs.model}, and the graph uses {owner.model}; vectors of two models "
-            f'cannot be compared: give this sink another "collection", or use the former model'
+            f"{where} holds vectors of the model {theirs.model}, "
+            f"and the graph uses {owner.model}; "
+            f"vectors of two models cannot be compared: "
+            f'give this sink another "collection", or use the former model'
         )
     if marker.distance != distance:
         raise Fatal(

@@ -35,8 +35,8 @@ class Step:
 
     Attributes:
         record_set: The set.
-        state: `superseded`: the head is newer. `same`: nothing but the version may differ. `faulty`: it cannot be
-            stored. `changed`: write `vectors` and `payloads`, and remove whatever else the key has.
+        state: `superseded`: the head is newer. `same`: nothing but the version may differ. `faulty`: it
+            cannot be stored. `changed`: write `vectors` and `payloads`, remove whatever else the key has.
         head: What the store had before.
         vectors: Records to write whole.
         payloads: Records whose vector is in the store already.
@@ -72,18 +72,16 @@ class Step:
         return Outcome(written=written, removed=removed, unchanged=len(self.record_set.records) - written)
 
 
-def plan(
-    sets: Iterable[RecordSet],
-    heads: Mapping[Key, Head],
-    fault: Callable[[RecordSet, Sequence[Record]], Rejected | None],
-) -> list[Step]:
-    """One step per set. `fault(set, records)` says why those of its records that would be written cannot be."""
+Fault = Callable[[RecordSet, Sequence[Record]], Rejected | None]
+"""`(set, those of its records that would be written) -> why they cannot be`."""
+
+
+def plan(sets: Iterable[RecordSet], heads: Mapping[Key, Head], fault: Fault) -> list[Step]:
+    """One step per set, given the heads that the store has."""
     return [_step(record_set, heads.get((record_set.lane, record_set.key)), fault) for record_set in sets]
 
 
-def _step(
-    record_set: RecordSet, head: Head | None, fault: Callable[[RecordSet, Sequence[Record]], Rejected | None]
-) -> Step:
+def _step(record_set: RecordSet, head: Head | None, fault: Fault) -> Step:
     if head is not None and record_set.version < head.version:
         return Step(record_set, "superseded", head)
     if head is not None and record_set.digest == head.digest:

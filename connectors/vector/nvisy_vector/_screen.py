@@ -1,4 +1,4 @@
-"""Keeps one set's bad data from failing the whole batch: looked for before writing, and narrowed down after."""
+"""Keeps one set's bad data from failing its whole batch: looked for before writing, narrowed down after."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def _wrong_vector(record: Record, dimensions: int) -> str:
     vector = record.vector
     if vector.shape != (dimensions,):
         return f"its vector has the shape {vector.shape}, the collection holds {dimensions} dimensions"
-    return "" if np.isfinite(vector).all() else "its vector holds a number that is not finite"
+    finite = math.isfinite(float(vector @ vector)) or np.isfinite(vector).all()
+    return "" if finite else "its vector holds a number that is not finite"
 
 
 def _wrong_text(record: Record, nul: bool) -> str:

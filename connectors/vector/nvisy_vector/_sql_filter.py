@@ -1,4 +1,4 @@
-"""Search filters as SQL conditions. Each is true or false, never NULL, so that `NOT` means what it says."""
+"""Search filters as SQL conditions. NULL is false: in `WHERE` by itself, under `NOT` by a `coalesce`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sql(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How one field of a record is asked for. Each piece is NULL where the field is missing or of another type.
+    """How a field of a record is asked for. Each piece is NULL where it is missing or of another type.
 
     Attributes:
         there: Not NULL where the field is there and not null.
@@ -55,21 +55,20 @@ def condition(where: Filter | None, dialect: Dialect) -> Sql:
     return _condition(where, dialect) if where is not None else Sql("true")
 
 
-def _condition(where: Filter, dialect: Dialect) -> Sql:
+def _condition(where: Filter, dialect: Dialect) -> Sql:  # noqa: PLR0911 - one for each kind of filter
     match where:
         case Compare(field, "!=", value):
             entry = dialect.entry(field)
             same = _one_of(entry, [value], dialect)
             return Sql(
-                f"({entry.there.text} IS NOT NULL AND NOT {same.text})", [*entry.there.values, *same.values]
+                f"({entry.there.text} IS NOT NULL AND NOT coalesce({same.text}, false))",
+                [*entry.there.values, *same.values],
             )
         case Compare(field, "==", value):
             return _one_of(dialect.entry(field), [value], dialect)
         case Compare(field, op, value):
             side = _side(dialect.entry(field), value)
-            return Sql(
-                f"coalesce({side.text} {op} {dialect.mark}, false)", [*side.values, dialect.value(value)]
-            )
+            return Sql(f"({side.text} {op} {dialect.mark})", [*side.values, dialect.value(value)])
         case In(field, values):
             return _one_of(dialect.entry(field), values, dialect)
         case Contains(field, value):
@@ -83,7 +82,7 @@ def _condition(where: Filter, dialect: Dialect) -> Sql:
             return _join(" OR ", (_condition(part, dialect) for part in parts))
         case Not(part):
             inner = _condition(part, dialect)
-            return Sql(f"(NOT {inner.text})", inner.values)
+            return Sql(f"(NOT coalesce({inner.text}, false))", inner.values)
 
 
 def _one_of(entry: Entry, values: Sequence[Operand], dialect: Dialect) -> Sql:
@@ -99,7 +98,7 @@ def _one_of(entry: Entry, values: Sequence[Operand], dialect: Dialect) -> Sql:
 def _in(side: Sql, values: Sequence[Operand], dialect: Dialect) -> Sql:
     marks = ", ".join(dialect.mark for _ in values)
     return Sql(
-        f"coalesce({side.text} IN ({marks}), false)",
+        f"({side.text} IN ({marks}))",
         [*side.values, *(dialect.value(value) for value in values)],
     )
 

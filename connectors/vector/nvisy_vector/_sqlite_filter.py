@@ -1,11 +1,12 @@
 """How SQLite is asked for the fields of a record."""
 
+# ruff: noqa: S608 - nothing but constants goes into the text, values are bound
 from __future__ import annotations
 
 import orjson
-from nvisy_vector._sql_filter import Dialect, Entry, Sql
 
 from nvisy.expressions.filter import Field
+from nvisy_vector._sql_filter import Dialect, Entry, Sql
 
 _NULL = Sql("NULL")
 
@@ -26,7 +27,7 @@ def _entry(field: Field) -> Entry:
             f"CASE WHEN {kind} IN ('true', 'false') THEN json_extract(metadata, ?) END", [path, path]
         ),
         has=lambda value: Sql(
-            f"(coalesce({kind} = 'array', false) AND EXISTS "
+            f"({kind} = 'array' AND EXISTS "
             f"(SELECT 1 FROM json_each(metadata, ?) AS item WHERE item.value = ?))",
             [path, path, value],
         ),

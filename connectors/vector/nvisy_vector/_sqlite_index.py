@@ -1,8 +1,9 @@
 """Reads a collection in an SQLite file: an exact search over all records, or those that match a filter."""
 
+# ruff: noqa: S608 - names come from validated parameters, values are bound
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ _DISTANCE = {
     "l2": "vec_distance_L2(embedding, ?)",
     "dot": "-nvisy_dot(embedding, ?)",
 }
-_SCORE = {
+_SCORE: Mapping[str, Callable[[float], float]] = {
     "cosine": lambda distance: 1.0 - distance,
     "l2": lambda distance: -distance,
     "dot": lambda distance: -distance,
@@ -48,19 +49,20 @@ class SqliteIndex:
         self._where = where
         self._table = marker.physical
         self._distance = marker.distance
-        connection.create_scalar_function("nvisy_dot", _dot, 2, deterministic=True)
+        connection.create_scalar_function("nvisy_dot", _dot, 2, deterministic=True)  # type: ignore[arg-type]
 
     def search(self, vector: Vector, k: int, where: Filter | None) -> Sequence[Hit]:
         """The `k` nearest records: see `nvisy.connector.sink.Index`."""
         only = condition(where, SQLITE)
-        query = (
-            f"SELECT distance, {_FIELDS} FROM (SELECT id AS nearest_id, {_DISTANCE[self._distance]} AS distance "
-            f'FROM "{self._table}" WHERE embedding IS NOT NULL AND {only.text} ORDER BY distance LIMIT ?) AS nearest '
-            f'JOIN "{self._table}" AS record ON record.id = nearest_id ORDER BY distance, id'
+        nearest = (
+            f'SELECT id, {_DISTANCE[self._distance]} AS distance FROM "{self._table}" '
+            f"WHERE embedding IS NOT NULL AND {only.text} ORDER BY distance LIMIT ?"
         )
+        found = f'({nearest}) JOIN "{self._table}" USING (id)'
+        query = f"SELECT distance, {_FIELDS} FROM {found} ORDER BY distance, id"
         needle = vector.astype("<f4", copy=False).tobytes()
         with translated(self._path, self._where):
-            rows = self._connection.execute(query, (needle, *only.values, k)).fetchall()
+            rows: list[Any] = self._connection.execute(query, (needle, *only.values, k)).fetchall()
         score = _SCORE[self._distance]
         return [_hit(row[1:], score(row[0])) for row in rows]
 
@@ -68,9 +70,10 @@ class SqliteIndex:
         """All records, or those of one document: see `nvisy.connector.sink.Index`."""
         place = ("" if key is None else key, -1, "")
         only = "" if key is None else "AND key = ?"
+        order = "key, ifnull(span_start, 0), id"
         query = (
-            f'SELECT {_FIELDS} FROM "{self._table}" WHERE key >= ? {only} AND (key, ifnull(span_start, 0), id) > (?, ?, ?) '
-            f"ORDER BY key, ifnull(span_start, 0), id LIMIT {PAGE_ROWS}"
+            f'SELECT {_FIELDS} FROM "{self._table}" WHERE key >= ? {only} AND ({order}) > (?, ?, ?) '
+            f"ORDER BY {order} LIMIT {PAGE_ROWS}"
         )
         while True:
             arguments = (place[0], *([] if key is None else [key]), *place)

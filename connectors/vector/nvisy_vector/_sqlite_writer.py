@@ -1,5 +1,6 @@
-"""Writes record sets into an SQLite file: one transaction for a batch, its deletes, its heads and the fence."""
+"""Writes record sets into an SQLite file: one transaction for a batch, its deletes, heads and fence."""
 
+# ruff: noqa: S608 - names come from validated parameters, values are bound
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ _TAKE_OVER = "UPDATE nvisy_collections SET token = ? WHERE physical = ? AND coll
 
 
 class SqliteWriter:
-    """The one writer of a collection; another process that writes the same file waits for its transactions."""
+    """An open collection; another process that writes the same file waits for its transactions."""
 
     def __init__(
         self, connection: apsw.Connection, path: Path, marker: Marker, token: int, where: str
@@ -42,7 +43,8 @@ class SqliteWriter:
         self._bump_head = f'UPDATE "{heads}" SET version = ? WHERE key = ? AND lane = ?'
         self._put_record = _upsert(records)
         self._put_payload = f'UPDATE "{records}" SET {_assignments(_PAYLOAD, "?")} WHERE id = ?'
-        self._remove = f'DELETE FROM "{records}" WHERE key = ? AND lane = ? AND id NOT IN (SELECT value FROM json_each(?))'
+        others = "id NOT IN (SELECT value FROM json_each(?))"
+        self._remove = f'DELETE FROM "{records}" WHERE key = ? AND lane = ? AND {others}'
         with translated(path, where), transaction(connection):
             self._check_fence()
             connection.execute(_TAKE_OVER, (token, *self._fence))
@@ -79,7 +81,7 @@ class SqliteWriter:
         return key_fault(record_set, nul=True) or fault_in(record_set, records, self._dimensions, nul=True)
 
     def _write(self, steps: Sequence[Step]) -> list[Outcome]:
-        """Write what the steps say, one table after the other; the transaction makes their order invisible."""
+        """Write what the steps say, statement by statement; the transaction makes their order invisible."""
         run = self._connection.executemany
         changed = [step for step in steps if step.state == "changed"]
         run(self._put_record, (row for step in changed for row in _rows(step.record_set, step.vectors)))

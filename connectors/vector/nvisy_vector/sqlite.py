@@ -1,8 +1,9 @@
 """`vector/sqlite`: an index in one file, with sqlite-vec's distances. Needs no server; the embedded default.
 
 Guarantee: transactional. Records, deletes, heads and the fence commit together, with synchronous=FULL.
-Reading: any number of processes, also while one writes. A search is exact and reads every record that the filter
-leaves, 70 ms for 100,000 of 256 dimensions; from some 300,000 on, another store answers sooner.
+Reading: any number of processes, also while one writes.
+A search is exact and reads every record, some 70 ms for
+100,000 of 256 dimensions; from some 300,000 on, another store answers sooner.
 """
 
 from __future__ import annotations
@@ -37,16 +38,12 @@ CAPABILITIES = SinkCapabilities(
 class SqliteParams(Params):
     """Parameters of `vector/sqlite`."""
 
-    path: Path = Field(
-        description="The file. It and its folder are made if need be. Not on a network file system."
-    )
+    path: Path = Field(description="The file, made if need be. Not on a network file system.")
     collection: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,39}$")] = Field(
-        description="Name under which applications query the records: a view, or with `create: false` your own table."
+        description="Name under which applications query the records: a view, or a table of your own."
     )
     distance: Literal["cosine", "l2", "dot"] = Field("cosine", description="How near two vectors are.")
-    create: bool = Field(
-        True, description="False: write into a table of your own, whose columns are verified."
-    )
+    create: bool = Field(True, description="False: write into a table of your own.")
 
 
 class SqliteSink:
@@ -168,7 +165,7 @@ def _open(params: SqliteParams, _context: Context) -> SqliteSink:
 
 DESCRIPTOR = SinkDescriptor(
     name="vector/sqlite",
-    summary="An index in one SQLite file, searched exactly. Nothing to start; good up to some 300,000 records.",
+    summary="An index in one SQLite file, searched exactly; for up to some 300,000 records.",
     params=SqliteParams,
     capabilities=CAPABILITIES,
     open=_open,

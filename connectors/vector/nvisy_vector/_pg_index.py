@@ -1,0 +1,106 @@
+"""Reads a collection in Postgres: by the HNSW index where it can answer, exactly where it cannot."""
+
+# ruff: noqa: S608 - names come from validated parameters, values are bound
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nvisy.connector.sink import Hit, Vector
+from nvisy_vector._layout import READABLE, hit
+from nvisy_vector._owner import Marker
+from nvisy_vector._pg_database import translated
+from nvisy_vector._pg_filter import POSTGRES
+from nvisy_vector._sql_filter import condition
+
+if TYPE_CHECKING:
+    from nvisy.expressions.filter import Filter
+    from nvisy_vector._pg_database import Connection
+
+PAGE_ROWS = 1_000
+LARGEST_EF = 1_000
+"""pgvector's limit for the candidates of one index scan; a larger `k` reads the table instead."""
+
+_FIELDS = ", ".join(f'"{name}"' for name in READABLE)
+_OPERATORS = {"cosine": "<=>", "l2": "<->", "dot": "<#>"}
+_SCORE: Mapping[str, Callable[[float], float]] = {
+    "cosine": lambda distance: 1.0 - distance,
+    "l2": lambda distance: -distance,
+    "dot": lambda distance: -distance,
+}
+
+
+class PgvectorIndex:
+    """A collection as `nvisy search` and `nvisy records` read it."""
+
+    def __init__(self, connection: Connection, marker: Marker, place: str, where: str) -> None:
+        self.model = marker.owner.model
+        self.dimensions = marker.owner.dimensions
+        self._connection = connection
+        self._place = place
+        self._where = where
+        self._table = marker.physical
+        self._distance = marker.distance
+
+    def search(self, vector: Vector, k: int, where: Filter | None) -> Sequence[Hit]:
+        """The `k` nearest records: see `nvisy.connector.sink.Index`.
+
+        An index scan that runs out before it has `k` (a filter that leaves few) is repeated as an exact one.
+        """
+        only = condition(where, POSTGRES)
+        query = (
+            f'SELECT embedding {_OPERATORS[self._distance]} %s::vector AS distance, {_FIELDS} FROM "{self._table}" '
+            f"WHERE embedding IS NOT NULL AND {only.text} ORDER BY distance LIMIT %s"
+        )
+        values = [str(vector.tolist()), *only.values, k]
+        with translated(self._place, self._where):
+            rows = self._rows(query, values, k, exact=False) if k <= LARGEST_EF else []
+            if len(rows) < k:
+                rows = self._rows(query, values, k, exact=True)
+        return sorted(
+            (self._hit(row[1:], row[0]) for row in rows), key=lambda found: (-(found.score or 0.0), found.id)
+        )
+
+    def records(self, key: str | None) -> Iterator[Hit]:
+        """All records, or those of one document: see `nvisy.connector.sink.Index`."""
+        only = "" if key is None else "AND key = %s"
+        order = 'key COLLATE "C", coalesce(span_start, 0), id'
+        query = (
+            f'SELECT {_FIELDS} FROM "{self._table}" WHERE key COLLATE "C" >= %s {only} '
+            f"AND ({order}) > (%s, %s, %s) ORDER BY {order} LIMIT {PAGE_ROWS}"
+        )
+        place = ("" if key is None else key, -1, "00000000-0000-0000-0000-000000000000")
+        while True:
+            values = (place[0], *([] if key is None else [key]), *place)
+            with translated(self._place, self._where):
+                page = [self._hit(row, None) for row in self._connection.execute(query, values)]
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1]
+            place = (last.key, last.span.start if last.span else 0, last.id)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _rows(self, query: str, values: Sequence[Any], k: int, *, exact: bool) -> list[tuple[Any, ...]]:
+        with self._connection.transaction():
+            if exact:
+                self._connection.execute("SET LOCAL enable_indexscan = off")
+            else:
+                candidates = min(LARGEST_EF, max(100, 2 * k))
+                self._connection.execute(f"SET LOCAL hnsw.ef_search = {candidates}")
+                self._connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+            return self._connection.execute(query, values).fetchall()
+
+    def _hit(self, row: Sequence[Any], distance: float | None) -> Hit:
+        fields = dict(zip(READABLE, row, strict=True))
+        seen = fields["observed_at"]
+        if isinstance(seen, datetime):
+            fields["observed_at"] = f"{seen.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+        if distance is None:
+            return hit(fields, None)
+        return hit(fields, 0.0 if math.isnan(distance) else _SCORE[self._distance](distance))

@@ -1,0 +1,273 @@
+"""Writes record sets into Postgres: one transaction for a batch, its deletes, heads and fence."""
+
+# ruff: noqa: S608 - names come from validated parameters, values are bound
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+from nvisy.connector.sink import Outcome, Record, RecordSet
+from nvisy.errors import Fatal, Rejected
+from nvisy_vector._layout import encode_ids, heads_name
+from nvisy_vector._owner import Marker, fenced, gone
+from nvisy_vector._pg_database import TYPES, translated
+from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._screen import fault_in, key_fault, narrowed
+
+if TYPE_CHECKING:
+    from nvisy_vector._pg_database import Connection
+
+HNSW_FROM_RECORDS = 10_000
+"""Below this an exact search takes some milliseconds, and a load that is still to come would pay for an index."""
+
+_OPERATORS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "dot": "vector_ip_ops"}
+_COLUMNS = ", ".join(f'"{name}"' for name in TYPES)
+_STAGING = ", ".join(f'"{name}" {kind}' for name, kind in TYPES.items())
+_PAYLOAD = [name for name in TYPES if name not in {"id", "embedding"}]
+_FENCE = "SELECT token FROM nvisy_collections WHERE physical = %s AND collection_id = %s FOR SHARE"
+_TAKE_OVER = """UPDATE nvisy_collections SET token = greatest(token, %s)
+  WHERE physical = %s AND collection_id = %s RETURNING token"""
+
+
+class PgvectorWriter:
+    """An open collection. Connects again by itself after the connection was lost."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        marker: Marker,
+        token: int,
+        *,
+        hnsw: bool,
+        place: str,
+        where: str,
+    ) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._token = token
+        self._hnsw = hnsw
+        self._where = where
+        self._place = place
+        self._distance = marker.distance
+        self._dimensions = marker.owner.dimensions
+        self._fence = (marker.physical, marker.collection_id)
+        self._table = marker.physical
+        self._statements = _Statements(marker.physical)
+        try:
+            with translated(place, where):
+                self._admit(self._open().execute(_TAKE_OVER, (token, *self._fence)).fetchone())
+        except BaseException:
+            self.close()
+            raise
+
+    def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
+        return narrowed(sets, self._apply)
+
+    def settle(self) -> None:
+        """Build the vector index, once there are enough records to be worth one."""
+        from nvisy_vector._pg_hnsw import build  # noqa: PLC0415
+
+        if self._hnsw:
+            with translated(self._place, self._where):
+                build(self._open(), self._table, _OPERATORS[self._distance], HNSW_FROM_RECORDS)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+            self._connection.execute("SET idle_in_transaction_session_timeout = '5s'")
+            self._connection.execute(f"CREATE TEMP TABLE nvisy_staging ({_STAGING}) ON COMMIT DELETE ROWS")
+            _teach_vectors(self._connection)
+        return self._connection
+
+    def _admit(self, row: Sequence[Any] | None) -> None:
+        if row is None:
+            raise gone(self._where)
+        if row[0] > self._token:
+            raise fenced(self._where, self._token, row[0])
+
+    def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with translated(self._place, self._where):
+            connection = self._open()
+            with connection.transaction():
+                self._admit(connection.execute(_FENCE, self._fence).fetchone())
+                steps = plan(sets, self._lock_heads(connection, sets), self._fault)
+                return self._write(connection, self._put_heads(connection, steps))
+
+    def _fault(self, record_set: RecordSet, records: Sequence[Record]) -> Rejected | None:
+        return key_fault(record_set, nul=False) or fault_in(record_set, records, self._dimensions, nul=False)
+
+    def _lock_heads(self, connection: Connection, sets: Sequence[RecordSet]) -> dict[Key, Head]:
+        """Read the heads and keep them: the workers of a run share one token, so the fence does not part them."""
+        keys = [(s.lane, s.key) for s in sets if key_fault(s, nul=False) is None]
+        lanes, names = [lane for lane, _ in keys], [key for _, key in keys]
+        rows = connection.execute(self._statements.lock_heads, (lanes, names))
+        return {(lane, key): Head(version, digest, ids) for lane, key, version, digest, ids in rows}
+
+    def _put_heads(self, connection: Connection, steps: Sequence[Step]) -> list[Step]:
+        """Write the heads; a key that another worker has meanwhile brought further becomes superseded."""
+        same = [step.record_set for step in steps if step.state == "same" and step.stale_head]
+        if same:
+            bumped = ([s.lane for s in same], [s.key for s in same], [s.version for s in same])
+            connection.execute(self._statements.bump_heads, bumped)
+        changed = [step.record_set for step in steps if step.state == "changed"]
+        if not changed:
+            return list(steps)
+        columns = tuple(zip(*(_head(record_set) for record_set in changed), strict=True))
+        put = set(
+            connection.execute(self._statements.put_heads, [list(column) for column in columns]).fetchall()
+        )
+        return [
+            replace(step, state="superseded") if step.state == "changed" and step.key not in put else step
+            for step in steps
+        ]
+
+    def _write(self, connection: Connection, steps: Sequence[Step]) -> list[Outcome]:
+        changed = [step for step in steps if step.state == "changed"]
+        removed: dict[Key, int] = {}
+        if changed:
+            self._copy(connection, changed)
+            lanes = [step.record_set.lane for step in changed]
+            keys = [step.record_set.key for step in changed]
+            kept = [UUID(record.id) for step in changed for record in step.record_set.records]
+            for key in connection.execute(self._statements.remove, (lanes, keys, kept)):
+                removed[key] = removed.get(key, 0) + 1
+        return [step.outcome(removed.get(step.key, 0)) for step in steps]
+
+    def _copy(self, connection: Connection, changed: Sequence[Step]) -> None:
+        vectors = any(step.vectors for step in changed)
+        payloads = any(step.payloads for step in changed)
+        if not vectors and not payloads:
+            return
+        with connection.cursor().copy("COPY nvisy_staging FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(list(TYPES.values()))
+            for step in changed:
+                for row in _rows(step):
+                    copy.write_row(row)
+        if vectors:
+            connection.execute(self._statements.upsert)
+        if payloads:
+            connection.execute(self._statements.update_payload)
+
+
+class _Statements:
+    """What is said to the server, for one collection."""
+
+    def __init__(self, physical: str) -> None:
+        heads = heads_name(physical)
+        assignments = ", ".join(f'"{name}" = excluded."{name}"' for name in TYPES if name != "id")
+        payload = ", ".join(f'"{name}" = staged."{name}"' for name in _PAYLOAD)
+        self.lock_heads = (
+            f'SELECT lane, key, version, digest, ids FROM "{heads}" AS head JOIN unnest(%s::text[], %s::text[]) '
+            f"AS wanted (lane, key) USING (lane, key) ORDER BY head.key, head.lane FOR UPDATE OF head"
+        )
+        self.bump_heads = (
+            f'UPDATE "{heads}" AS head SET version = new.version '
+            f"FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS new (lane, key, version) "
+            f"WHERE head.lane = new.lane AND head.key = new.key AND head.version < new.version"
+        )
+        self.put_heads = (
+            f'INSERT INTO "{heads}" AS head (lane, key, source, version, digest, ids, partition, observed_at) '
+            f"SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], "
+            f'%s::int[], %s::timestamptz[]) AS new (lane, key) ORDER BY key COLLATE "C", lane '
+            f"ON CONFLICT (key, lane) DO UPDATE SET source = excluded.source, version = excluded.version, "
+            f"digest = excluded.digest, ids = excluded.ids, partition = excluded.partition, "
+            f"observed_at = excluded.observed_at WHERE head.version <= excluded.version RETURNING lane, key"
+        )
+        self.upsert = (
+            f'INSERT INTO "{physical}" ({_COLUMNS}) SELECT {_COLUMNS} FROM nvisy_staging '
+            f"WHERE embedding IS NOT NULL ON CONFLICT (id) DO UPDATE SET {assignments}"
+        )
+        self.update_payload = (
+            f'UPDATE "{physical}" AS record SET {payload} FROM nvisy_staging AS staged '
+            f"WHERE staged.embedding IS NULL AND record.id = staged.id"
+        )
+        self.remove = (
+            f'DELETE FROM "{physical}" AS record USING unnest(%s::text[], %s::text[]) AS changed (lane, key) '
+            f"WHERE record.lane = changed.lane AND record.key = changed.key "
+            f"AND NOT EXISTS (SELECT 1 FROM unnest(%s::uuid[]) AS kept (id) WHERE kept.id = record.id) "
+            f"RETURNING record.lane, record.key"
+        )
+
+
+def _rows(step: Step) -> Iterable[tuple[Any, ...]]:
+    s = step.record_set
+    seen = _observed_at(s)
+    for records, whole in ((step.vectors, True), (step.payloads, False)):
+        for r in records:
+            start, end = r.span if r.span else (None, None)
+            vector = _Vector(r.vector.astype(">f4").tobytes()) if whole else None
+            record = (UUID(r.id), vector, r.text, s.key, r.source_uri, start, end, _json(r.metadata))
+            yield (
+                *record,
+                s.lane,
+                s.source,
+                s.version,
+                r.content_hash,
+                r.steps,
+                r.model,
+                s.run,
+                seen,
+                s.topic,
+                s.partition,
+            )
+
+
+def _head(s: RecordSet) -> tuple[Any, ...]:
+    return s.lane, s.key, s.source, s.version, s.digest, encode_ids(s), s.partition, _observed_at(s)
+
+
+def _observed_at(record_set: RecordSet) -> datetime | None:
+    micros = record_set.observed_at_us
+    if not micros:
+        return None
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def _json(metadata: Any) -> Any:
+    from psycopg.types.json import Jsonb  # noqa: PLC0415
+
+    return Jsonb(dict(metadata), dumps=orjson.dumps)
+
+
+class _Vector(bytes):
+    """The float32 numbers of a vector, big-endian, as they go over the wire after their count."""
+
+    __slots__ = ()
+
+
+def _teach_vectors(connection: Connection) -> None:
+    """Let psycopg write pgvector's type in binary: 16 bits of count, 16 of nothing, the numbers."""
+    from psycopg.abc import Buffer  # noqa: PLC0415
+    from psycopg.adapt import Dumper  # noqa: PLC0415
+    from psycopg.pq import Format  # noqa: PLC0415
+    from psycopg.types import TypeInfo  # noqa: PLC0415
+
+    vector = TypeInfo.fetch(connection, "vector")
+    if vector is None:
+        raise Fatal(
+            "the database has lost its pgvector extension: run CREATE EXTENSION vector, then the graph again"
+        )
+
+    kind = vector.oid
+
+    class VectorDumper(Dumper):
+        format = Format.BINARY
+        oid = kind
+
+        def dump(self, obj: _Vector) -> Buffer:
+            return (len(obj) // 4).to_bytes(2, "big") + b"\0\0" + obj
+
+    vector.register(connection)
+    connection.adapters.register_dumper(_Vector, VectorDumper)
