@@ -93,6 +93,7 @@ class ActionDescriptor:
             model's facts without loading it. Expressions among the parameters are compiled here.
         build: Makes the action in the process that runs it.
         cut: Whether a topic follows it by default: what is dear to make again is kept.
+        whole_stream: It has to see every partition in one process, and runs as a stage of its own.
     """
 
     name: str
@@ -101,6 +102,7 @@ class ActionDescriptor:
     shape: Callable[[Any, Shape, Models], Shape]
     build: Callable[[Any, Context], Action]
     cut: bool = False
+    whole_stream: bool = False
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
