@@ -1,0 +1,60 @@
+"""What the Kafka client says when something fails, as our errors."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from nvisy.errors import NvisyError, Refused, Unreachable
+
+_TAKEN_OVER = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    }
+)
+_GAP = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_NO_TOPIC = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_ID,
+    }
+)
+_NOT_ALLOWED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+
+
+def fault_of(error: KafkaError, doing: str, url: str) -> NvisyError:
+    """The error to raise for `error`, met while `doing` something at the cluster `url`."""
+    code, said = error.code(), error.str()
+    if code in _TAKEN_OVER or (code == KafkaError._FATAL and "fenced" in said.lower()):
+        return Refused(
+            f"{doing}: the seat was taken over by another process, "
+            f"or left with a transaction open for too long ({said})"
+        )
+    if code in _GAP:
+        return Refused(f"gap: {doing}: the position is no longer in the log ({said})")
+    if code in _NO_TOPIC:
+        return Refused(f"{doing}: the topic was deleted or made anew while it was in use ({said})")
+    if code in _NOT_ALLOWED:
+        return Refused(
+            f"{doing}: not allowed by {url} ({said}): `nvisy explain --acls` lists the rights needed"
+        )
+    return Unreachable(f"{doing}: {url} does not answer as it should ({said})")
+
+
+def is_missing_topic(error: KafkaError) -> bool:
+    """Whether the broker says that there is no such topic."""
+    return error.code() in _NO_TOPIC

@@ -1,0 +1,120 @@
+"""The log on a Kafka cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from nvisy.errors import Unreachable
+from nvisy.topics.kafka.address import parse_address
+from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
+from nvisy.topics.kafka.lease import KafkaClaim, Leases, take_lease
+from nvisy.topics.kafka.reader import group_of
+from nvisy.topics.kafka.scan import read, scan
+from nvisy.topics.kafka.session import KafkaSession
+from nvisy.topics.kafka.topics import Topics
+from nvisy.topics.limits import check_topic_name
+from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
+
+
+def connect_kafka(url: str, *, root: Path, environ: Mapping[str, str]) -> KafkaLog:
+    """The log at `url`, after its cluster has answered.
+
+    Raises:
+        UsageError: The address or a setting makes no sense.
+        Unreachable: No broker answers within ten seconds.
+    """
+    return KafkaLog(Cluster(parse_address(url, environ)), root)
+
+
+class KafkaLog:
+    """A log on a cluster. `root` is where lock files tell which runs of this machine are alive."""
+
+    def __init__(self, cluster: Cluster, root: Path) -> None:
+        self._cluster = cluster
+        self._topics = Topics(cluster)
+        self._root = root
+        future = cluster.admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)
+        self._id = str(cluster.answer(future, "connecting").cluster_id)
+
+    @property
+    def id(self) -> str:
+        """See `nvisy.topics.log.Log`."""
+        return self._id
+
+    @property
+    def url(self) -> str:
+        """See `nvisy.topics.log.Log`."""
+        return self._cluster.url
+
+    def create(self, topic: str, partitions: int) -> TopicInfo:
+        """See `nvisy.topics.log.Log`. A topic made beforehand is used as it is."""
+        return self._topics.create(topic, partitions)
+
+    def describe(self, topic: str) -> TopicInfo | None:
+        """See `nvisy.topics.log.Log`."""
+        return self._topics.describe(topic)
+
+    def topics(self) -> Sequence[str]:
+        """See `nvisy.topics.log.Log`."""
+        return self._topics.names()
+
+    def delete(self, topic: str) -> None:
+        """See `nvisy.topics.log.Log`."""
+        self._topics.delete(topic)
+
+    def session(self, seat: Seat) -> KafkaSession:
+        """See `nvisy.topics.log.Log`."""
+        return KafkaSession(self._cluster, self._topics, seat)
+
+    def scan(self, topic: str, start: Mapping[int, int] | None = None) -> Iterator[LogRecord]:
+        """See `nvisy.topics.log.Log`."""
+        return scan(self._cluster, self._topics.existing(topic), start or {})
+
+    def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
+        """See `nvisy.topics.log.Log`."""
+        return read(self._cluster, self._topics.existing(topic), partition, offset)
+
+    def claim(self, graph: str, owner: str) -> KafkaClaim:
+        """See `nvisy.topics.log.Log`. Waits up to five seconds for the lease of a run that died elsewhere."""
+        leases = Leases(self._cluster, self._topics, check_topic_name(graph))
+        return take_lease(leases, owner, self._root / "claims" / self._id)
+
+    def lag(self, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]]:
+        """See `nvisy.topics.log.Log`."""
+        infos = [self._topics.existing(topic) for topic in seat.inputs]
+        places = {
+            TopicPartition(info.name, p): (start, info.end[p])
+            for info in infos
+            for p, start in info.start.items()
+        }
+        committed = self._committed(group_of(seat), list(places))
+        return {place: (committed.get(place, start), end) for place, (start, end) in places.items()}
+
+    def close(self) -> None:
+        """See `nvisy.topics.log.Log`: clients end when they are let go of."""
+
+    def _committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        wanted = ConsumerGroupTopicPartitions(group, [KafkaPartition(*place) for place in places])
+        try:
+            found = self._group_offsets(wanted, stable=True)
+        except Unreachable:
+            found = self._group_offsets(wanted, stable=False)
+        return {
+            TopicPartition(place.topic, place.partition): place.offset
+            for place in found.topic_partitions
+            if place.offset >= 0
+        }
+
+    def _group_offsets(self, wanted: ConsumerGroupTopicPartitions, *, stable: bool) -> Any:
+        """Committed offsets; stable ones wait for open transactions, which a dead process may have left behind."""
+        futures = self._cluster.admin.list_consumer_group_offsets(
+            [wanted], require_stable=stable, request_timeout=1.0 if stable else ANSWER_TIMEOUT_S
+        )
+        return self._cluster.answer(
+            futures[wanted.group_id], f"asking for the positions of {wanted.group_id!r}"
+        )

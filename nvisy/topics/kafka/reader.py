@@ -1,0 +1,202 @@
+"""A member of a stage's consumer group: reads its partitions and knows how far it has come."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
+
+from nvisy.errors import NvisyError, Refused, Unreachable
+from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
+from nvisy.topics.kafka.faults import fault_of
+from nvisy.topics.kafka.scan import record_of, take
+from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
+
+_JOIN_TIMEOUT_S = 60.0
+_SILENCE_S = 10.0
+_SESSION_TIMEOUT_MS = 10_000
+
+
+def group_of(seat: Seat) -> str:
+    """The consumer group of a stage under its present configuration."""
+    return f"nvisy.{seat.graph}.{seat.stage}.{seat.config}"
+
+
+class Passed(NamedTuple):
+    """How far a partition has been read: past its last record, and past what followed but is no record."""
+
+    records: int
+    everything: int
+
+
+class Reader:
+    """Reads the partitions the group gives to one slot of a stage.
+
+    The slot is a static member, so a process that replaces another one gets its partitions at once, and the
+    one replaced is refused. A partition taken away ends the session: what was read of it must not be committed.
+    """
+
+    def __init__(self, cluster: Cluster, seat: Seat, infos: Mapping[str, TopicInfo]) -> None:
+        self._cluster = cluster
+        self._infos = infos
+        self._passed: dict[TopicPartition, Passed] = {}
+        self._starts: dict[TopicPartition, int] = {}
+        self._inbox: deque[Message] = deque()
+        self._joined = False
+        self._closing = False
+        self._paused = False
+        self._fault: NvisyError | None = None
+        self._heard_at = time.monotonic()
+        self._consumer: Consumer = cluster.consumer(
+            {
+                "group.id": group_of(seat),
+                "group.instance.id": str(seat.slot),
+                "session.timeout.ms": _SESSION_TIMEOUT_MS,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "auto.offset.reset": "error",
+            }
+        )
+        self._join(seat)
+        self.membership: Any = self._consumer.consumer_group_metadata()
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Where reading began, by partition that is ours."""
+        return self._starts
+
+    def poll(self, limit: int, timeout_s: float, *, paused: bool) -> Sequence[LogRecord]:
+        """See `nvisy.topics.log.Session`."""
+        self._pause(paused)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            self._receive(limit, 0.0 if self._inbox and not paused else left_s)
+            records = [] if paused else self._hand_out(limit)
+            if records:
+                self.membership = self._consumer.consumer_group_metadata()
+                return records
+            if left_s <= 0:
+                return records
+
+    def settled(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Positions moved past what is no record, where everything handed out before it is done."""
+        settled: dict[TopicPartition, int] = {}
+        for place, next_ in positions.items():
+            passed = self._passed[place]
+            settled[place] = passed.everything if next_ == passed.records else next_
+        return settled
+
+    def owns(self, place: TopicPartition) -> bool:
+        """Whether a partition is ours."""
+        return place in self._passed
+
+    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """See `nvisy.topics.log.Session`."""
+        return all(
+            self._passed[place].everything >= end for place, end in ends.items() if place in self._passed
+        )
+
+    def close(self) -> None:
+        """Leave. A static member that comes back within seconds finds its partitions waiting."""
+        self._closing = True
+        self._consumer.close()
+
+    def _join(self, seat: Seat) -> None:
+        self._consumer.subscribe(
+            list(seat.inputs), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+        deadline = time.monotonic() + _JOIN_TIMEOUT_S
+        while not self._joined:
+            self._receive(1, 0.1)
+            if time.monotonic() > deadline:
+                raise Unreachable(f"group {group_of(seat)!r} on {self._cluster.url} gave no partitions")
+
+    def _receive(self, limit: int, timeout_s: float) -> None:
+        """Move messages that have arrived into the inbox, and let the client do its upkeep."""
+        try:
+            messages = take(self._consumer, limit, timeout_s)
+        except KafkaException as error:
+            raise self._cluster.fault(error, "reading") from error
+        if self._fault is not None:
+            raise self._fault
+        self._inbox.extend(messages)
+        if messages:
+            self._heard_at = time.monotonic()
+        elif self._cluster.complaint and time.monotonic() - self._heard_at > _SILENCE_S:
+            self._make_sure_of_the_broker()
+
+    def _hand_out(self, limit: int) -> list[LogRecord]:
+        records: list[LogRecord] = []
+        while self._inbox and len(records) < limit:
+            message = self._inbox.popleft()
+            error = message.error()
+            if error is None:
+                record = record_of(message)
+                records.append(record)
+                self._passed[TopicPartition(record.topic, record.partition)] = Passed(
+                    record.offset + 1, record.offset + 1
+                )
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ended(message)
+            else:
+                raise fault_of(error, f"reading topic {message.topic()!r}", self._cluster.url)
+        return records
+
+    def _ended(self, message: Message) -> None:
+        place = TopicPartition(str(message.topic()), int(message.partition() or 0))
+        passed = self._passed.get(place)
+        if passed is not None:
+            self._passed[place] = Passed(passed.records, max(passed.everything, int(message.offset() or 0)))
+
+    def _pause(self, paused: bool) -> None:
+        if paused != self._paused:
+            places = self._consumer.assignment()
+            (self._consumer.pause if paused else self._consumer.resume)(places)
+            self._paused = paused
+
+    def _make_sure_of_the_broker(self) -> None:
+        """A consumer whose broker is gone only stays silent, so ask."""
+        self._heard_at = time.monotonic()
+        try:
+            self._consumer.list_topics(timeout=ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise self._cluster.fault(error, "reading") from error
+        self._cluster.complaint = ""
+
+    def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        """Called within `poll`: an exception raised here would lose the assignment, so it is kept for later."""
+        try:
+            committed = consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S) if partitions else []
+            begin = [self._begin(place) for place in committed]
+            consumer.incremental_assign(begin)
+        except (KafkaException, NvisyError) as error:
+            self._fault = self._cluster.fault(error, "joining the group")
+        self._joined = True
+
+    def _begin(self, committed: KafkaPartition) -> KafkaPartition:
+        if committed.error is not None:
+            raise fault_of(
+                committed.error, f"asking for the position in topic {committed.topic!r}", self._cluster.url
+            )
+        place = TopicPartition(committed.topic, committed.partition)
+        info = self._infos[place.topic]
+        start, end = info.start.get(place.partition, 0), info.end.get(place.partition)
+        known = committed.offset >= 0
+        if known and (committed.offset < start or (end is not None and committed.offset > end)):
+            raise Refused(
+                f"gap: topic {place.topic!r}, partition {place.partition} was read up to {committed.offset}, "
+                f"but holds {start} to {end}: what is missing cannot be followed up"
+            )
+        self._starts[place] = committed.offset if known else start
+        self._passed[place] = Passed(self._starts[place], self._starts[place])
+        return KafkaPartition(place.topic, place.partition, committed.offset if known else OFFSET_BEGINNING)
+
+    def _revoked(self, _consumer: Consumer, partitions: list[KafkaPartition]) -> None:
+        if partitions and not self._closing:
+            names = ", ".join(f"{place.topic}/{place.partition}" for place in partitions)
+            self._fault = Unreachable(
+                f"partitions {names} were given to another copy of the stage: open it again"
+            )

@@ -1,0 +1,64 @@
+"""`<graph>.state`: what the stages of a graph remember, which topics they have read, and who runs the graph.
+
+| key | value |
+|---|---|
+| `<stage>/<name>` | what the stage committed under that name |
+| `/input/<stage>/<config>/<topic>` | id of the topic the stage's positions belong to |
+| `/claim` | the lease on the graph |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nvisy.topics.log import Append, LogRecord, Seat
+
+CLAIM_KEY = b"/claim"
+
+
+def state_topic(graph: str) -> str:
+    """Name of the topic."""
+    return f"{graph}.state"
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """What the topic says of one stage.
+
+    Attributes:
+        values: What it committed, by name.
+        topic_ids: Ids of the topics it has read under its present configuration, by topic.
+    """
+
+    values: dict[str, bytes]
+    topic_ids: dict[str, str]
+
+
+def stage_state(seat: Seat, latest: Mapping[bytes, LogRecord]) -> StageState:
+    """What the latest record of every key says of a stage."""
+    values_prefix, ids_prefix = f"{seat.stage}/".encode(), _ids_prefix(seat)
+    values: dict[str, bytes] = {}
+    topic_ids: dict[str, str] = {}
+    for key, record in latest.items():
+        if record.value is None:
+            continue
+        if key.startswith(values_prefix):
+            values[key.removeprefix(values_prefix).decode()] = record.value
+        elif key.startswith(ids_prefix):
+            topic_ids[key.removeprefix(ids_prefix).decode()] = record.value.decode()
+    return StageState(values, topic_ids)
+
+
+def value_append(seat: Seat, name: str, value: bytes | None) -> Append:
+    """The record that remembers a value, or forgets it."""
+    return Append(state_topic(seat.graph), 0, f"{seat.stage}/{name}".encode(), value)
+
+
+def topic_id_append(seat: Seat, topic: str, topic_id: str) -> Append:
+    """The record that says which topic the stage's positions belong to."""
+    return Append(state_topic(seat.graph), 0, _ids_prefix(seat) + topic.encode(), topic_id.encode())
+
+
+def _ids_prefix(seat: Seat) -> bytes:
+    return f"/input/{seat.stage}/{seat.config}/".encode()
