@@ -40,6 +40,7 @@ def readable(schema: str | list[Any] | dict[str, Any], *, logical_types: bool = 
     except Exception as error:  # besides its own error, fastavro raises whatever it stumbles over
         raise CodecError(f"not an Avro schema: {type(error).__name__}: {error}") from None
     _Judge(names).width(parsed, 1)
+    _convert_defaults(names)
     return parsed
 
 
@@ -75,6 +76,20 @@ def _plain(schema: Any) -> Any:
             if name != "logicalType"
         }
     return schema
+
+
+def _convert_defaults(names: dict[str, Any]) -> None:
+    # Avro writes the default of bytes as text, and fastavro would hand out that text for a field that is missing.
+    for schema in names.values():
+        for field in schema.get("fields", ()):
+            if isinstance(field.get("default"), str) and _first_kind(field["type"]) == "bytes":
+                field["default"] = field["default"].encode("latin-1")
+
+
+def _first_kind(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return _first_kind(schema[0])
+    return schema["type"] if isinstance(schema, dict) else schema
 
 
 class _Judge:
