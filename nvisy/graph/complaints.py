@@ -50,27 +50,20 @@ def complaints(
 
     Messages never quote the value: it may hold a secret.
     """
-    said: dict[tuple[str | int, ...], Complaint] = {}
+    wrong: dict[tuple[str | int, ...], str] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        complaint = _complaint(detail, model, value, codes)
-        former = said.get(complaint.path)
-        if former is None:
-            said[complaint.path] = complaint
-        elif former.code == complaint.code == codes.wrong and complaint.message not in former.message:
-            message = f"{former.message}, or {complaint.message.removeprefix(_subject(complaint.path))}"
-            said[complaint.path] = Complaint(former.code, message, former.path, former.hint)
-    yield from said.values()
-
-
-def _complaint(detail: Any, model: type[BaseModel], value: Any, codes: Codes) -> Complaint:
-    path = _path(detail["loc"], value)
-    if detail["type"] == "missing":
-        return Complaint(codes.missing, f'"{detail["loc"][-1]}" is missing', path)
-    if detail["type"] == "extra_forbidden":
-        names = _names_at(model, path[:-1])
-        hint = closest(str(path[-1]), names) or f"known: {', '.join(names) or 'none'}"
-        return Complaint(codes.unknown, f'unknown {codes.member} "{path[-1]}"', path, hint, at_name=True)
-    return Complaint(codes.wrong, _subject(path) + _reason(detail), path)
+        path = _path(detail["loc"], value)
+        if detail["type"] == "missing":
+            yield Complaint(codes.missing, f'"{detail["loc"][-1]}" is missing', path)
+        elif detail["type"] == "extra_forbidden":
+            names = _names_at(model, path[:-1])
+            hint = closest(str(path[-1]), names) or f"known: {', '.join(names) or 'none'}"
+            yield Complaint(codes.unknown, f'unknown {codes.member} "{path[-1]}"', path, hint, at_name=True)
+        else:  # each type that a union allows complains for itself
+            former, reason = wrong.get(path), _reason(detail)
+            wrong[path] = reason if former in (None, reason) else f"{former}, or {reason}"
+    for path, reason in wrong.items():
+        yield Complaint(codes.wrong, _subject(path) + reason, path)
 
 
 def _path(location: Sequence[str | int], value: Any) -> tuple[str | int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from nvisy.connector.shape import Shape, ShapeMismatch
 from nvisy.connector.sink import SinkCapabilities
 from nvisy.connector.source import SourceCapabilities
 from nvisy.errors import ExpressionError, Fault, GraphError
-from nvisy.expressions import FieldType, compile
+from nvisy.expressions import FieldType, compile  # noqa: A004
 from nvisy.graph.validate import CheckedGraph, check, check_file
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.document import Document
@@ -162,7 +163,7 @@ def chain(**changed: Any) -> dict[str, Any]:
     """files → text → chunk → embed → index, with other nodes in place of some."""
     nodes = {**NODES, **changed}
     ids = list(nodes)
-    edges = [{"from": a, "to": b} for a, b in zip(ids, ids[1:], strict=False)]
+    edges = [{"from": a, "to": b} for a, b in pairwise(ids)]
     return {"name": "docs", "nodes": list(nodes.values()), "edges": edges}
 
 
