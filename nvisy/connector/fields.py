@@ -61,8 +61,10 @@ def _type_of(annotation: Any) -> FieldType | None:  # noqa: PLR0911 - one line f
         return _list(get_args(annotation))
     if origin in (dict, Mapping) or annotation is dict:
         return FieldType.MAP
+    if annotation in (Any, JsonValue):
+        return FieldType.DYN
     if not isinstance(annotation, type):
-        return FieldType.DYN if annotation in (Any, JsonValue) else None
+        return None
     if issubclass(annotation, Enum):
         return next((kind for base, kind in _SCALARS.items() if issubclass(annotation, base)), None)
     return _SCALARS.get(annotation)
