@@ -84,7 +84,7 @@ def build_flow(
     ports: dict[tuple[str, str], Stream[Any]] = {}
     for inlet in stage.inlets:
         ports[inlet.name, ""] = (
-            entry if len(stage.inlets) == 1 else _batches(f"from_{inlet.name}", entry, _only(inlet.name))
+            entry if len(stage.inlets) == 1 else _batches(_operator("from", inlet.name), entry, _only(inlet.name))
         )
     for node in stage.nodes:
         arriving = _arriving(stage, node, ports, counters)
@@ -92,11 +92,11 @@ def build_flow(
         if isinstance(step, RouteStep):
             routed = op.flat_map_batch(node, arriving, step)
             for port in {wire.port for wire in stage.wires if wire.origin == node}:
-                ports[node, port] = op.flat_map_batch(f"{node}_{port}", routed, port_of(port))
+                ports[node, port] = op.flat_map_batch(_operator(node, port), routed, port_of(port))
         else:
             ports[node, ""] = arriving if step is None else _batches(node, arriving, step)
     for index, outlet in enumerate(stage.outlets):
-        op.output(f"to_{outlet.name}", _arriving(stage, outlet.name, ports, counters), _Sink(writing, index))
+        op.output(_operator("to", outlet.name), _arriving(stage, outlet.name, ports, counters), _Sink(writing, index))
     return flow
 
 
@@ -123,13 +123,18 @@ def _arriving(
     streams = [ports[wire.origin, wire.port] for wire in stage.into(name)]
     if len(streams) == 1:
         return streams[0]
-    merged = op.merge(f"merge_{name}", *streams)
+    merged = op.merge(_operator("merge", name), *streams)
     arity = stage.arity(name)
     if all(ways == 1 for ways in arity.values()):
         return merged
     return _batches(
-        f"join_{name}", merged, JoinStep(arity, counters.node(name) if name in stage.nodes else None)
+        _operator("join", name), merged, JoinStep(arity, counters.node(name) if name in stage.nodes else None)
     )
+
+
+def _operator(kind: str, name: str) -> str:
+    """A name for an operator beside those of nodes. Topics have dots in their names, which operators may not."""
+    return f"{kind}:{name.replace('.', ':')}"
 
 
 def _batches(name: str, stream: Stream[Any], step: Step) -> Stream[Any]:
