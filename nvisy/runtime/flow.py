@@ -84,7 +84,9 @@ def build_flow(
     ports: dict[tuple[str, str], Stream[Any]] = {}
     for inlet in stage.inlets:
         ports[inlet.name, ""] = (
-            entry if len(stage.inlets) == 1 else _batches(_operator("from", inlet.name), entry, _only(inlet.name))
+            entry
+            if len(stage.inlets) == 1
+            else _batches(_operator("from", inlet.name), entry, _only(inlet.name))
         )
     for node in stage.nodes:
         arriving = _arriving(stage, node, ports, counters)
@@ -96,7 +98,11 @@ def build_flow(
         else:
             ports[node, ""] = arriving if step is None else _batches(node, arriving, step)
     for index, outlet in enumerate(stage.outlets):
-        op.output(_operator("to", outlet.name), _arriving(stage, outlet.name, ports, counters), _Sink(writing, index))
+        op.output(
+            _operator("to", outlet.name),
+            _arriving(stage, outlet.name, ports, counters),
+            _Sink(writing, index),
+        )
     return flow
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
-
-import structlog
 
 from nvisy.connector.source import Group, Item, ListingSource, Unreadable
 from nvisy.errors import Refused, Rejected
@@ -27,7 +26,7 @@ FOLLOW_WAIT_S = 0.5
 MASS_DELETE_COUNT = 100
 MASS_DELETE_SHARE = 0.3
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +226,7 @@ class ListingReader:
             )
             if not self._spec.follow:
                 raise Refused(message)
-            _log.warning("deletes held back", node=self._spec.node, gone=count, known=held, hint=message)
+            _log.warning("deletes are held back: %s", message)
             return
         for key in self._known.unseen():
             yield self._delete(key)

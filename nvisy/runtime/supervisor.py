@@ -7,6 +7,7 @@ sources produced has reached the sinks, and a stage that was started again learn
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -18,8 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import structlog
-
 from nvisy.errors import NvisyError
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
@@ -29,7 +28,7 @@ from nvisy.topics.log import Log
 MAX_RESTARTS = 5
 STOP_S = 25.0
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 Status = Literal["starting", "ready", "running", "done", "failed"]
 
@@ -101,7 +100,7 @@ class _Child:
             self.process.stdin.write(message)
             self.process.stdin.flush()
         except BrokenPipeError:
-            _log.debug("stage process is gone", stage=self.view.stage.id)
+            _log.debug("stage %s: its process is gone", self.view.stage.id)
 
     def counted(self, value: dict[str, Any]) -> None:
         """New counters of this life."""
@@ -128,7 +127,7 @@ class _Child:
                 try:
                     pipe.close()
                 except BrokenPipeError:
-                    _log.debug("pipe was closed", stage=self.view.stage.id)
+                    _log.debug("stage %s: its pipe was closed", self.view.stage.id)
 
 
 class Supervisor:
@@ -247,7 +246,7 @@ class Supervisor:
         if view.lives > MAX_RESTARTS or self._stop.is_set():
             view.status = "failed"
             raise StageFailed(view.stage.id, f"its process died {view.lives} times, of {died_of} at last", 1)
-        _log.warning("stage process died and is started again", stage=view.stage.id, died_of=died_of)
+        _log.warning("stage %s: its process died of %s and is started again", view.stage.id, died_of)
         child.restart()
 
     def _drain_below(self, done: Stage) -> None:
