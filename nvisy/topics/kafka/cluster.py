@@ -30,6 +30,7 @@ _READING: Mapping[str, Any] = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 10,
     "queued.max.messages.kbytes": 32 * 1024,
 }
 

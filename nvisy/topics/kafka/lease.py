@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nvisy.errors import NvisyError, Refused, Unreachable
-from nvisy.topics.file_claim import lock
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.kafka.scan import scan
 from nvisy.topics.kafka.state import CLAIM_KEY, state_topic
 from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
 from nvisy.topics.kafka.writer import Writer
+from nvisy.topics.lock import lock
 from nvisy.topics.log import Append
 
 LEASE_S = 5.0

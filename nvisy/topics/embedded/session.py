@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nvisy.errors import NvisyError, Refused, UsageError
-from nvisy.topics import seat_rows
-from nvisy.topics.control_file import ControlFile
-from nvisy.topics.embedded_reader import Reader
+from nvisy.topics.embedded import seat_rows
+from nvisy.topics.embedded.control_file import ControlFile
+from nvisy.topics.embedded.reader import Reader
+from nvisy.topics.embedded.seat_rows import Position
+from nvisy.topics.embedded.sqlite import immediate, said_plainly
+from nvisy.topics.embedded.topic_file import TopicFile
 from nvisy.topics.limits import check_sizes
 from nvisy.topics.log import Append, LogRecord, Seat, TopicPartition
-from nvisy.topics.seat_rows import Position
-from nvisy.topics.sqlite import immediate, said_plainly
-from nvisy.topics.topic_file import TopicFile
 
 
 class EmbeddedSession:

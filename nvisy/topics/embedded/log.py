@@ -14,15 +14,16 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from nvisy.errors import Refused, UsageError
-from nvisy.topics import seat_rows
-from nvisy.topics.control_file import ControlFile
-from nvisy.topics.embedded_session import EmbeddedSession
-from nvisy.topics.file_claim import FileClaim, lock
-from nvisy.topics.folder import private_folder
+from nvisy.topics.embedded import seat_rows
+from nvisy.topics.embedded.claim import FileClaim
+from nvisy.topics.embedded.control_file import ControlFile
+from nvisy.topics.embedded.folder import private_folder
+from nvisy.topics.embedded.session import EmbeddedSession
+from nvisy.topics.embedded.sqlite import immediate, said_plainly
+from nvisy.topics.embedded.topic_file import TopicFile, compact
 from nvisy.topics.limits import check_topic_name
+from nvisy.topics.lock import lock
 from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
-from nvisy.topics.sqlite import immediate, said_plainly
-from nvisy.topics.topic_file import TopicFile, compact
 
 
 class EmbeddedLog:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import apsw
 
 from nvisy.errors import Refused, UsageError
-from nvisy.topics import seat_rows
-from nvisy.topics.headers import pack, unpack
+from nvisy.topics.embedded import seat_rows
+from nvisy.topics.embedded.headers import pack, unpack
+from nvisy.topics.embedded.sqlite import connect, immediate, rows, said_plainly
 from nvisy.topics.log import Append, LogRecord, TopicInfo
-from nvisy.topics.sqlite import connect, immediate, rows, said_plainly
 
 FORMAT = 1
 PAGE_ROWS = 1_000

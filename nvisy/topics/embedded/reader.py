@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from nvisy.topics.embedded.sqlite import said_plainly
+from nvisy.topics.embedded.topic_file import TopicFile
 from nvisy.topics.log import LogRecord, TopicPartition
-from nvisy.topics.sqlite import said_plainly
-from nvisy.topics.topic_file import TopicFile
 
 _SHORTEST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.004

@@ -6,9 +6,9 @@ import uuid
 from pathlib import Path
 
 from nvisy.errors import Refused
-from nvisy.topics import seat_rows
+from nvisy.topics.embedded import seat_rows
+from nvisy.topics.embedded.sqlite import connect, immediate, rows, said_plainly
 from nvisy.topics.log import Seat
-from nvisy.topics.sqlite import connect, immediate, rows, said_plainly
 
 FORMAT = 1
 

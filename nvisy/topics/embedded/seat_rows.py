@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import apsw
 
+from nvisy.topics.embedded.sqlite import rows
 from nvisy.topics.log import Seat, TopicPartition
-from nvisy.topics.sqlite import rows
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS writer (
