@@ -28,7 +28,7 @@ class Draft:
         nodes: By their index in the file.
         edges: By their index in the file.
         lost: Ids of nodes that could not be read, as far as their ids could.
-        nameless: Whether some node has no id that can be read, so that an edge may well lead to it.
+        nameless: Whether there are nodes of which not even the id can be read, so that any edge may lead to them.
         graph: The whole graph, or None when it has faults.
     """
 
@@ -128,6 +128,7 @@ class _Reader:
 
     def draft(self, value: Any) -> Draft:
         if not isinstance(value, dict):
+            self._draft.nameless = True
             self._fault(
                 "NV1103", "a graph is a JSON object", "", 'as in {"name": "docs", "nodes": [], "edges": []}'
             )
@@ -153,6 +154,7 @@ class _Reader:
         items = value.get(name, [])
         if isinstance(items, list):
             return list(enumerate(items))
+        self._draft.nameless = True
         self._fault("NV1103", f'"{name}" should be a list', f"/{name}")
         return []
 

@@ -18,6 +18,9 @@ from nvisy.graph.parse import Draft
 from nvisy.graph.secrets import Redactor
 from nvisy.graph.wiring import Wiring
 
+EVERYTHING = "*"
+"""What a sink says that it accepts when it takes every primitive, a user's own too."""
+
 _PLACE_FIELDS = ("dsn", "url", "path", "database", "collection")
 """Parameters by which sinks say where their collection is; two sinks that agree in all of them share it."""
 
@@ -172,7 +175,7 @@ class Shapes:
         self, typed: TypedNode, descriptor: SinkDescriptor, incoming: Shape
     ) -> Iterator[tuple[str, str, str]]:
         able = descriptor.capabilities
-        if incoming.primitive.type not in able.accepts:
+        if not {incoming.primitive.type, EVERYTHING} & able.accepts:
             takes = ", ".join(sorted(able.accepts))
             hint = "put an extract before it" if incoming.raw else f"it takes {takes}"
             if "Embedding" in able.accepts and incoming.primitive.type in ("Chunk", "Document"):
@@ -199,6 +202,8 @@ class Shapes:
                 yield node_id
 
     def _collection(self, typed: TypedNode, incoming: Shape, seen: dict[Any, tuple[str, Shape]]) -> None:
+        if not hasattr(typed.params, "collection"):
+            return
         place = tuple(repr(_revealed(getattr(typed.params, name, None))) for name in _PLACE_FIELDS)
         former, shape = seen.setdefault((typed.node.type, _provider(typed), place), (typed.node.id, incoming))
         if (shape.model, shape.dimensions) != (incoming.model, incoming.dimensions):

@@ -63,6 +63,10 @@ class RemoteParams(Params):
     distance: Literal["cosine", "l2"] = "cosine"
 
 
+class EventsParams(Params):
+    topic: str
+
+
 class HashParams(Params):
     dimensions: int = Field(256, ge=1)
 
@@ -116,10 +120,15 @@ def source(name: str = "object/files", *, deletes: bool = True, raw: bool = True
 
 
 def sink(
-    name: str, params: type[Params], *, deletes: bool = True, longest: int | None = None
+    name: str,
+    params: type[Params],
+    *,
+    accepts: str = "Embedding",
+    deletes: bool = True,
+    longest: int | None = None,
 ) -> SinkDescriptor:
     able = SinkCapabilities(
-        accepts=frozenset({"Embedding"}),
+        accepts=frozenset({accepts}),
         deletes=deletes,
         guarantee="transactional",
         max_batch_records=1000,
@@ -140,6 +149,7 @@ DESCRIPTORS = (
     sink("vector/sqlite", IndexParams),
     sink("vector/remote", RemoteParams, longest=300),
     sink("vector/append", IndexParams, deletes=False),
+    sink("topic", EventsParams, accepts="*"),
     action("extract", TextParams, _extract),
     action("chunk", ChunkParams, _chunk),
     action("filter", FilterParams, _filter),

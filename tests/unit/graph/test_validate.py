@@ -338,6 +338,22 @@ def test_two_sinks_must_not_put_two_models_into_one_collection(collection, count
         assert checked(value)
 
 
+def test_a_sink_may_take_everything_and_two_of_them_share_no_collection():
+    topic = {"id": "out", "type": "sink", "provider": "topic", "params": {"topic": "events"}}
+    graph = checked(
+        wired(
+            [*NODES.values(), topic, {**topic, "id": "out2"}],
+            *("files>text", "text>chunk", "chunk>embed", "embed>index", "files>out", "embed>out2"),
+        )
+    )
+    assert str(graph.nodes["out"].incoming) == "raw Document"
+
+
+def test_a_text_that_is_no_graph_is_one_fault(tmp_path):
+    assert len(lint("[]", tmp_path)) == 1
+    assert len(lint('{"name": "docs", "nodes": {}}', tmp_path)) == 1
+
+
 @pytest.mark.parametrize("place", ["part>a=t", "a>join=t"])
 def test_a_topic_within_a_diamond_is_a_fault(place):
     edges = ["files>text", "text>part", "part>a", "part>b", "a>join", "b>join", "join>chunk"]
