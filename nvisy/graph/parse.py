@@ -14,7 +14,7 @@ from nvisy.errors import Fault, GraphError, UsageError
 from nvisy.graph.complaints import Codes, complaints
 from nvisy.graph.model import NODE_KINDS, Connection, Edge, Graph, Node
 from nvisy.graph.origin import Origin, in_order
-from nvisy.graph.positions import MAX_CHARACTERS, JsonFault, escape, scan
+from nvisy.graph.positions import MAX_BYTES, JsonFault, escape, scan, too_large
 
 _STRUCTURE = Codes(missing="NV1101", unknown="NV1102", wrong="NV1103")
 _P = TypeVar("_P", bound=BaseModel)
@@ -78,7 +78,7 @@ def draft_file(path: str | Path, actions: Collection[str] = ()) -> Draft:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            data = file.read(4 * MAX_CHARACTERS + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"cannot read the graph {path}: {error.strerror or error}") from None
     return draft(data, file=str(path), folder=path.absolute().parent, actions=actions)
@@ -105,6 +105,8 @@ def read(value: Any, origin: Origin, actions: Collection[str] = ()) -> Draft:
 def _decoded(text: str | bytes) -> str:
     if isinstance(text, str):
         return text.removeprefix("\ufeff")
+    if len(text) > MAX_BYTES:
+        raise too_large()
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:

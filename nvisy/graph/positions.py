@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
-MAX_CHARACTERS = 8 << 20
+MAX_BYTES = 8 << 20
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -53,6 +53,11 @@ class Positions:
         return line, offset - self.lines[line - 1] + 1
 
 
+def too_large() -> JsonFault:
+    """The fault of a text that is larger than a graph may be."""
+    return JsonFault("NV1004", f"the text is larger than {MAX_BYTES >> 20} MiB", 1, 1)
+
+
 def escape(part: str) -> str:
     """A member's name as a part of a JSON pointer."""
     return part.replace("~", "~0").replace("/", "~1")
@@ -67,8 +72,8 @@ def scan(text: str) -> tuple[Any, Positions]:
     Raises:
         JsonFault: It is not JSON, or it is too large or nested too deeply.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise JsonFault("NV1004", f"the text is larger than {MAX_CHARACTERS >> 20} MiB", 1, 1)
+    if len(text) > MAX_BYTES:
+        raise too_large()
     return _Scanner(text).document()
 
 

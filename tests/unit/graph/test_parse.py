@@ -36,6 +36,10 @@ def test_an_empty_file_is_a_fault(tmp_path):
     assert lint("", tmp_path) == ["graph.json:1:1  NV1002  the text ends too early"]
 
 
+def test_a_file_that_is_too_large_is_a_fault(tmp_path):
+    assert lint(" " * (9 << 20), tmp_path) == ["graph.json:1:1  NV1004  the text is larger than 8 MiB"]
+
+
 def test_a_byte_order_mark_is_ignored():
     assert parse(b'\xef\xbb\xbf{"name": "docs"}').id == "docs"
     assert parse('\ufeff{"name": "docs"}').id == "docs"

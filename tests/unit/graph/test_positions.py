@@ -38,6 +38,16 @@ def test_knows_a_place_for_every_value(value):
     assert set(places.values) == set(pointers(value))
 
 
+@given(st.text("{}[]\",:0123.eE-+truefalsn\\ \n\tu/#'é", max_size=30))
+def test_any_other_text_is_a_fault(text):
+    try:
+        value, _ = scan(text)
+    except JsonFault as fault:
+        assert 1 <= fault.line <= text.count("\n") + 1
+    else:
+        assert json.loads(text) == value
+
+
 def test_counts_lines_and_columns_from_one_in_characters():
     _, places = scan('{\n  "é": [1,\r\n    "x"]\n}')
     assert [places.of(p) for p in ("", "/é", "/é/0", "/é/1")] == [(1, 1), (2, 8), (2, 9), (3, 5)]
