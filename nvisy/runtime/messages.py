@@ -50,7 +50,7 @@ def line(kind: str, **fields: Any) -> bytes:
     """A message of this kind, as a line.
 
     To a stage: `go`; `drain` {ends: [[topic, partition, offset]]}; `stop`.
-    From a stage: `ready`; `counters` {counters, lag, in_flight}; `waiting` {error, delay_s}; `caught_up`;
+    From a stage: `ready` {config}; `counters` {counters, in_flight}; `waiting` {error, delay_s};
     `failed` {error, exit_code}; `done`.
     """
     return orjson.dumps({"kind": kind, **fields}) + b"\n"

@@ -99,7 +99,7 @@ class StageRunner:
             stack.callback(log.close)
             work = _Work(spec, checked, stage, log, settings, stack)
             work.open(self._patience())
-            self._send(line("ready"))
+            self._send(line("ready", config=work.seat.config))
             self._go.wait()
             self._run(work, stack)
 
@@ -146,9 +146,7 @@ class StageRunner:
 
         def send() -> None:
             work.steps.count_models()
-            self._send(
-                line("counters", counters=work.counters.as_json(), lag=None, in_flight=tracker.in_flight)
-            )
+            self._send(line("counters", counters=work.counters.as_json(), in_flight=tracker.in_flight))
 
         def loop() -> None:
             while not ended.wait(REPORT_S):
@@ -191,8 +189,8 @@ class _Work:
         """Prove that everything can be reached, and take the stage's seat at the log."""
         graph, stage, state = self._checked.graph.id, self.stage, self._settings.state
         sinks = [prepare(self._checked, node, self._log.id, state) for node in stage.sinks]
-        self._seat = Seat(graph, stage.id, _seat_config(stage, sinks), stage.inputs, stage.outputs)
-        self.session: Session = self._log.session(self._seat)
+        self.seat = Seat(graph, stage.id, _seat_config(stage, sinks), stage.inputs, stage.outputs)
+        self.session: Session = self._log.session(self.seat)
         self._stack.callback(self.session.close)
         self._codecs = Codecs(self._checked, self._settings, run=self._spec.run)
         self.steps = Steps(self._checked, stage, state, self.counters)
@@ -303,7 +301,7 @@ class _Work:
     def _known(self, node: str, topic: str) -> KnownKeys:
         """The copy of what the log holds of a source, brought up to the end of the log."""
         info = self._log.describe(topic) if topic else None
-        identity = info.id if info else f"{self._log.id}/{self._seat.config}"
+        identity = info.id if info else f"{self._log.id}/{self.seat.config}"
         folder = self._settings.state / "known"
         known = KnownKeys(folder / f"{self._checked.graph.id}.{node}.db", identity)
         self._stack.callback(known.close)

@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from nvisy.errors import NvisyError
+from nvisy.errors import NvisyError, Unreachable
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.messages import StageSpec, line, parse
-from nvisy.topics.log import Log
+from nvisy.topics.log import Log, Seat
 
 MAX_RESTARTS = 5
+LAG_S = 1.0
 STOP_S = 25.0
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class StageView:
     in_flight: int = 0
     waiting: str = ""
     lives: int = 1
+    seat: Seat | None = None
 
 
 class _Child:
@@ -150,6 +152,7 @@ class Supervisor:
         self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
         self._children: dict[str, _Child] = {}
         self._stopping_until: float | None = None
+        self._lag_asked = 0.0
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -197,6 +200,7 @@ class Supervisor:
         try:
             stage, life, message = self._events.get(timeout=0.1)
         except queue.Empty:
+            self._ask_lag()
             self._watch(self.views())
             return
         child = self._children[stage]
@@ -209,10 +213,13 @@ class Supervisor:
         match message["kind"]:
             case "ready":
                 view.status = "ready"
+                view.seat = Seat(
+                    self._plan.graph, view.stage.id, message["config"], view.stage.inputs, view.stage.outputs
+                )
                 self._go()
             case "counters":
                 child.counted(message["counters"])
-                view.lag, view.in_flight = message["lag"], message["in_flight"]
+                view.in_flight = message["in_flight"]
                 view.waiting = ""
             case "waiting":
                 view.waiting = message["error"]
@@ -220,6 +227,22 @@ class Supervisor:
                 child.error = (message["error"], message["exit_code"])
             case "exit":
                 self._exited(child, message["code"])
+
+    def _ask_lag(self) -> None:
+        """How far each stage is behind its topics; unknown, and never zero, where the log does not say."""
+        if time.monotonic() - self._lag_asked < LAG_S:
+            return
+        self._lag_asked = time.monotonic()
+        for child in self._children.values():
+            view = child.view
+            if view.seat is None or not view.stage.inputs or view.status == "done":
+                continue
+            try:
+                view.lag = sum(
+                    max(end - committed, 0) for committed, end in self._log.lag(view.seat).values()
+                )
+            except Unreachable:
+                view.lag = None
 
     def _go(self) -> None:
         """Let the ready ones run once every stage has proved that it can."""
