@@ -148,7 +148,7 @@ class _Compiler:
             if not ready:
                 names = " and ".join(repr(stage.id) for stage in waiting)
                 raise GraphError(
-                    [self._fault("NV1501", f"the stages {names} wait for each other", waiting[0].id)]
+                    [self._fault("NV1521", f"the stages {names} wait for each other", waiting[0].id)]
                 )
             done.update((stage.id, stage) for stage in ready)
             waiting = [stage for stage in waiting if stage.id not in done]
@@ -165,7 +165,7 @@ class _Compiler:
                         other = by_source.setdefault(source, inlet)
                         if other != inlet:
                             message = f"{node!r} gets changes of {source!r} from two topics, {other!r} and {inlet!r}"
-                            raise GraphError([self._fault("NV1502", message, node)])
+                            raise GraphError([self._fault("NV1522", message, node)])
 
     def _fault(self, code: str, message: str, node: str) -> Fault:
         index = next((i for i, one in enumerate(self._graph.nodes) if one.id == node), 0)

@@ -1,6 +1,7 @@
 """The process of one stage: reads its spec and its orders from stdin, writes what happens to stdout.
 
-It ends within a moment when its parent is gone, however that died: the operating system closes the pipe.
+It ends within a moment when its parent is gone, however that died: the operating system closes the pipe. The thread
+that notices is started before anything slow is imported.
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO
-
-from nvisy.errors import NvisyError
-from nvisy.runtime.messages import StageSpec, line, parse
-from nvisy.runtime.stage import StageRunner
 
 
 class Channel:
@@ -36,33 +35,46 @@ class Channel:
 def main() -> int:
     """Run the stage that the first line of stdin describes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides what Ctrl-C means
-    orders = os.fdopen(os.dup(0), "rb")
+    orders: SimpleQueue[bytes] = SimpleQueue()
+    pipe = os.fdopen(os.dup(0), "rb")
+    threading.Thread(target=_listen, args=(pipe, orders), name="orders", daemon=True).start()
     # A user's function may print: stdout belongs to the supervisor, so what is printed goes to stderr.
     channel = Channel(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    runner = StageRunner(StageSpec.from_json(orders.readline()), channel.send)
-    threading.Thread(target=_obey, args=(orders, runner), name="orders", daemon=True).start()
+    return _work(orders, channel)
+
+
+def _listen(pipe: BinaryIO, orders: SimpleQueue[bytes]) -> None:
+    for raw in pipe:
+        orders.put(raw)
+    os._exit(1)
+
+
+def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
+    from nvisy.errors import NvisyError  # noqa: PLC0415 - see above: slow, and the parent is watched first
+    from nvisy.runtime.messages import StageSpec, line, parse  # noqa: PLC0415
+    from nvisy.runtime.stage import StageRunner  # noqa: PLC0415
+
+    runner = StageRunner(StageSpec.from_json(orders.get()), channel.send)
+
+    def obey() -> None:
+        while True:
+            runner.obey(parse(orders.get()))
+
+    threading.Thread(target=obey, name="obeying", daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: runner.stop())
     try:
         runner.run()
     except NvisyError as error:
         channel.send(line("failed", error=runner.clean(str(error)), exit_code=error.exit_code))
         return error.exit_code
-    except Exception as error:
-        place = _place(error)
-        channel.send(
-            line("failed", error=runner.clean(f"{type(error).__name__}: {error}{place}"), exit_code=1)
-        )
+    except Exception as error:  # the last place to turn a defect into a message
+        message = f"{type(error).__name__}: {error}{_place(error)}"
+        channel.send(line("failed", error=runner.clean(message), exit_code=1))
         return 1
     channel.send(line("done"))
     return 0
-
-
-def _obey(orders: BinaryIO, runner: StageRunner) -> None:
-    for raw in orders:
-        runner.obey(parse(raw))
-    os._exit(1)
 
 
 def _place(error: BaseException) -> str:
@@ -72,8 +84,7 @@ def _place(error: BaseException) -> str:
         traceback = traceback.tb_next
     if traceback is None:
         return ""
-    code = traceback.tb_frame.f_code
-    return f" (in {os.path.basename(code.co_filename)}:{traceback.tb_lineno})"  # noqa: PTH119
+    return f" (in {Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno})"
 
 
 if __name__ == "__main__":
