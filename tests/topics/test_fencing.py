@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nvisy.errors import NvisyError, Refused
-from nvisy.topics.log import Append
-from tests.topics.drive import after, drain, numbers, reader, records, write, writer
+from nvisy.topics.log import Append, TopicPartition
+from tests.topics.drive import after, drain, numbers, reader, records, until, write, writer
 
 _ACTIONS = st.sampled_from(["work", "takeover", "zombie"])
 
@@ -62,6 +62,19 @@ def test_a_fenced_sink_cannot_move_the_position(opened, graph, topic):
     with pytest.raises(Refused):
         old.commit(after(found))
     assert numbers(drain(log, new, topic)) == list(range(10))
+    old.close()
+    new.close()
+
+
+def test_a_fenced_reader_that_only_polls_is_refused_too(opened, graph, topic):
+    log = opened()
+    old = log.session(reader(graph, topic))
+    drain(log, old, topic)
+    new = opened().session(reader(graph, topic))
+    write(log, writer(graph, topic), records(topic, range(3)))
+    with pytest.raises(Refused):
+        until(lambda: old.poll(10, 0.2) and old.commit({TopicPartition(topic, 0): 1}))
+    assert numbers(drain(log, new, topic)) == [0, 1, 2]
     old.close()
     new.close()
 

@@ -49,6 +49,7 @@ class EmbeddedLog:
         if partitions < 1:
             raise UsageError(f"topic {topic!r} needs at least one partition, not {partitions}")
         path = self._path(topic)
+        private_folder(self._root)
         private_folder(path.parent)
         TopicFile.create(path, partitions)
         info = self._existing(topic).info()

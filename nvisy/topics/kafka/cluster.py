@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from nvisy.topics.kafka.faults import fault_of
 
 ANSWER_TIMEOUT_S = 10.0
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+_ADMIN_POLL_S = 0.1
 
 _logger = logging.getLogger("nvisy.topics")
 _SHARED: Mapping[str, Any] = {
@@ -54,6 +56,7 @@ class Cluster:
         self.url = address.url
         self.complaint = ""
         self._settings = address.settings
+        self._sign_in_failed = False
         self._admin: AdminClient | None = None
 
     @property
@@ -91,14 +94,26 @@ class Cluster:
             if isinstance(fault, Unreachable) and self.complaint:
                 return Unreachable(f"{fault}: {self.complaint}")
             return fault
-        return Unreachable(f"{doing}: the client of {self.url} failed: {error}")
+        said = self.complaint or str(error) or "no answer"
+        return Unreachable(f"{doing}: {self.url} does not answer: {said}")
 
     def answer(self, future: Any, doing: str) -> Any:
         """What an admin request came to."""
         try:
-            return future.result(timeout=ANSWER_TIMEOUT_S + 1)
+            return self.result(future)
         except Exception as error:
             raise self.fault(error, doing) from error
+
+    def result(self, future: Any) -> Any:
+        """What an admin request returns or raises; a sign-in that failed is raised without waiting any longer."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S + 1
+        while True:
+            try:
+                return future.result(timeout=_ADMIN_POLL_S)
+            except TimeoutError:
+                self.admin.poll(0)
+                if self._sign_in_failed or time.monotonic() > deadline:
+                    raise
 
     def _made(self, kind: Any, settings: Mapping[str, Any]) -> Any:
         every = {**_SHARED, **settings, **self._settings, "error_cb": self._note}
@@ -111,4 +126,5 @@ class Cluster:
 
     def _note(self, error: KafkaError) -> None:
         self.complaint = error.str()
+        self._sign_in_failed = error.code() == KafkaError._AUTHENTICATION
         _logger.debug("%s: %s", self.url, self.complaint)

@@ -106,7 +106,7 @@ class Reader:
 
     def _join(self, seat: Seat) -> None:
         self._consumer.subscribe(
-            list(seat.inputs), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            list(seat.inputs), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
         deadline = time.monotonic() + _JOIN_TIMEOUT_S
         while not self._joined:
@@ -142,7 +142,7 @@ class Reader:
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ended(message)
             else:
-                raise fault_of(error, f"reading topic {message.topic()!r}", self._cluster.url)
+                raise fault_of(error, f"reading {message.topic() or 'topics'}", self._cluster.url)
         return records
 
     def _ended(self, message: Message) -> None:
@@ -199,4 +199,10 @@ class Reader:
             names = ", ".join(f"{place.topic}/{place.partition}" for place in partitions)
             self._fault = Unreachable(
                 f"partitions {names} were given to another copy of the stage: open it again"
+            )
+
+    def _lost(self, _consumer: Consumer, _partitions: list[KafkaPartition]) -> None:
+        if not self._closing and self._fault is None:
+            self._fault = Unreachable(
+                f"{self._cluster.url} was not heard of for so long that the stage lost its partitions: open it again"
             )

@@ -100,7 +100,7 @@ class Topics:
             [check_topic_name(topic)], request_timeout=ANSWER_TIMEOUT_S
         )[topic]
         try:
-            future.result(timeout=ANSWER_TIMEOUT_S + 1)
+            self._cluster.result(future)
         except KafkaException as error:
             if is_missing_topic(error.args[0]):
                 return
@@ -128,7 +128,7 @@ class Topics:
         wanted = TopicCollection([topic])
         future = self._cluster.admin.describe_topics(wanted, request_timeout=ANSWER_TIMEOUT_S)[topic]
         try:
-            return future.result(timeout=ANSWER_TIMEOUT_S + 1)
+            return self._cluster.result(future)
         except KafkaException as error:
             if is_missing_topic(error.args[0]):
                 return None
@@ -170,7 +170,7 @@ class Topics:
         wanted = NewTopic(topic, num_partitions=partitions, config=dict(settings))
         future = self._cluster.admin.create_topics([wanted], request_timeout=ANSWER_TIMEOUT_S)[topic]
         try:
-            future.result(timeout=ANSWER_TIMEOUT_S + 1)
+            self._cluster.result(future)
         except KafkaException as error:
             code = error.args[0].code()
             if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):

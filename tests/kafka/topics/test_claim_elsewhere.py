@@ -1,0 +1,64 @@
+"""Claims by runs that share no lock file, as on two machines."""
+
+import time
+
+import pytest
+
+from nvisy.errors import Refused
+from nvisy.topics.kafka.lease import LEASE_S
+from nvisy.topics.open import open_log
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def machines(kafka_url, tmp_path):
+    return [open_log(kafka_url, root=tmp_path / name, environ={}) for name in ("one", "two")]
+
+
+def test_a_live_lease_is_refused_as_soon_as_it_is_seen_renewed(machines, unique_name):
+    claim = machines[0].claim(unique_name, "alpha:1")
+    began = time.monotonic()
+    with pytest.raises(Refused, match="alpha:1"):
+        machines[1].claim(unique_name, "beta:2")
+    assert time.monotonic() - began < LEASE_S
+    claim.release()
+
+
+def test_a_lease_that_is_not_renewed_is_over_after_its_time(machines, unique_name, monkeypatch):
+    monkeypatch.setattr("nvisy.topics.kafka.lease._RENEW_S", 60.0)
+    claim = machines[0].claim(unique_name, "alpha:1")
+    time.sleep(0.2)
+    monkeypatch.undo()
+    began = time.monotonic()
+    later = machines[1].claim(unique_name, "beta:2")
+    assert LEASE_S - 0.5 <= time.monotonic() - began < LEASE_S + 3
+    assert claim.remaining_s() == 0
+    assert later.token > claim.token
+    claim.release()
+    with pytest.raises(Refused, match="beta:2"):
+        machines[0].claim(unique_name, "alpha:1")
+    later.release()
+
+
+def test_a_released_lease_is_free_at_once(machines, unique_name):
+    machines[0].claim(unique_name, "alpha:1").release()
+    began = time.monotonic()
+    machines[1].claim(unique_name, "beta:2").release()
+    assert time.monotonic() - began < 2
+
+
+def test_a_lost_claim_is_known_to_be_lost(machines, unique_name, monkeypatch):
+    monkeypatch.setattr("nvisy.topics.kafka.lease.LEASE_S", 0.0)
+    first = machines[0].claim(unique_name, "alpha:1")
+    second = machines[1].claim(unique_name, "beta:2")
+    monkeypatch.undo()
+    deadline = time.monotonic() + 10
+    while first.remaining_s() > 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1.5)
+    assert first.remaining_s() == 0
+    assert second.remaining_s() > 0
+    first.release()
+    second.release()

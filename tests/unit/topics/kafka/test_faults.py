@@ -1,0 +1,27 @@
+import pytest
+from confluent_kafka import KafkaError
+
+from nvisy.errors import Refused, Unreachable
+from nvisy.topics.kafka.faults import fault_of
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (KafkaError._FENCED, Refused, "taken over"),
+        (KafkaError.FENCED_INSTANCE_ID, Refused, "taken over"),
+        (KafkaError.ILLEGAL_GENERATION, Refused, "taken over"),
+        (KafkaError.OFFSET_OUT_OF_RANGE, Refused, "gap"),
+        (KafkaError._AUTO_OFFSET_RESET, Refused, "gap"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, Refused, "deleted"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Refused, "not allowed"),
+        (KafkaError._TRANSPORT, Unreachable, "kafka://h:1"),
+        (KafkaError._TIMED_OUT, Unreachable, "kafka://h:1"),
+        (KafkaError._FATAL, Unreachable, "kafka://h:1"),
+    ],
+)
+def test_what_the_client_says_becomes_one_of_our_errors(code, kind, words):
+    fault = fault_of(KafkaError(code), "committing", "kafka://h:1")
+    assert type(fault) is kind
+    assert words in str(fault)
+    assert "committing" in str(fault)
