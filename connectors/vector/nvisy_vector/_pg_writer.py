@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from nvisy.connector.sink import Outcome, Record, RecordSet
-from nvisy.errors import Fatal, Rejected
+from nvisy.errors import Fatal, Rejected, Transient, Unreachable
 from nvisy_vector._layout import encode_ids, heads_name
 from nvisy_vector._owner import Marker, fenced, gone
 from nvisy_vector._pg_database import TYPES, translated
@@ -84,11 +84,17 @@ class PgvectorWriter:
 
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
+            self._connection = self._connected()
             self._connection.execute("SET idle_in_transaction_session_timeout = '5s'")
             self._connection.execute(f"CREATE TEMP TABLE nvisy_staging ({_STAGING}) ON COMMIT DELETE ROWS")
             _teach_vectors(self._connection)
         return self._connection
+
+    def _connected(self) -> Connection:
+        try:
+            return self._connect()
+        except Unreachable as error:
+            raise Transient(str(error)) from error
 
     def _admit(self, row: Sequence[Any] | None) -> None:
         if row is None:

@@ -1,0 +1,171 @@
+"""Writes record sets into Qdrant, which has no transactions: every call loses against what is newer.
+
+An upsert, a payload and a delete carry the condition that what they touch is older, and the head comes last. So a
+writer that was taken over, and wakes up in the middle of a batch, removes and overwrites nothing that a newer one
+wrote; what it may leave behind are records that should be gone, until the key changes or is verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from qdrant_client import QdrantClient, models
+
+from nvisy.connector.sink import Outcome, Record, RecordSet
+from nvisy.errors import Rejected, Transient
+from nvisy.primitives.primitive import derive_id
+from nvisy_vector import _qdrant_server as server
+from nvisy_vector._layout import encode_ids, heads_name, observed_at
+from nvisy_vector._owner import Marker, fenced, gone
+from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._screen import fault_in, key_fault, narrowed
+
+
+class QdrantWriter:
+    """An open collection."""
+
+    def __init__(self, client: QdrantClient, marker: Marker, token: int, place: str, where: str) -> None:
+        self._client = client
+        self._physical = marker.physical
+        self._heads = heads_name(marker.physical)
+        self._collection_id = marker.collection_id
+        self._dimensions = marker.owner.dimensions
+        self._token = token
+        self._place = place
+        self._where = where
+        with server.translated(place, where):
+            server.take_over(client, marker.physical, token)
+            self._check_fence()
+
+    def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
+        return narrowed(sets, self._apply)
+
+    def settle(self) -> None:
+        """Nothing to build: Qdrant's optimizer works by itself."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with server.translated(self._place, self._where, lost=Transient):
+            self._check_fence()
+            steps = plan(sets, self._read_heads(sets), self._fault)
+            self._send(self._physical, [operation for step in steps for operation in self._records(step)])
+            self._send(self._heads, [self._head(step.record_set) for step in steps if step.stale_head])
+        return [step.outcome(_removed(step)) for step in steps]
+
+    def _check_fence(self) -> None:
+        marker = server.marker_of(self._client, self._physical)
+        if marker is None or marker.collection_id != self._collection_id:
+            raise gone(self._where)
+        if marker.token > self._token:
+            raise fenced(self._where, self._token, marker.token)
+
+    def _read_heads(self, sets: Sequence[RecordSet]) -> dict[Key, Head]:
+        ids = [head_id(s) for s in sets if key_fault(s, nul=True) is None]
+        found = [point.payload or {} for point in self._client.retrieve(self._heads, ids)] if ids else []
+        return {(p["lane"], p["key"]): Head(p["version"], p["digest"], p["ids"]) for p in found}
+
+    def _fault(self, record_set: RecordSet, records: Sequence[Record]) -> Rejected | None:
+        return key_fault(record_set, nul=True) or fault_in(record_set, records, self._dimensions, nul=True)
+
+    def _send(self, collection: str, operations: Sequence[models.UpdateOperation]) -> None:
+        """All in one call, in this order, done when it returns, on every replica."""
+        if operations:
+            strong = models.WriteOrdering.STRONG
+            self._client.batch_update_points(collection, operations, wait=True, ordering=strong)
+
+    def _records(self, step: Step) -> Iterable[models.UpdateOperation]:
+        if not step.stale_head:
+            return
+        s = step.record_set
+        older = self._older(s)
+        written = {record.id for record in (*step.vectors, *step.payloads)}
+        if step.vectors:
+            points = [
+                models.PointStruct(id=r.id, vector=r.vector.tolist(), payload=self._payload(s, r))
+                for r in step.vectors
+            ]
+            yield models.UpsertOperation(upsert=models.PointsList(points=points, update_filter=older))
+        for record in step.payloads:
+            yield _set_payload([record.id], self._payload(s, record), older)
+        kept = [record.id for record in s.records if record.id not in written]
+        if kept:  # their version too, or a delete by somebody between the versions would take them
+            yield _set_payload(kept, {"version": s.version, "token": self._token}, older)
+        if step.state == "changed":
+            yield models.DeleteOperation(delete=models.FilterSelector(filter=_others(s, older)))
+
+    def _older(self, s: RecordSet) -> models.Filter:
+        """What this writer may touch on behalf of a set."""
+        lower = models.FieldCondition(key="version", range=models.Range(lt=s.version))
+        equal = models.FieldCondition(key="version", range=models.Range(gte=s.version, lte=s.version))
+        ours = models.FieldCondition(key="token", range=models.Range(lte=self._token))
+        return models.Filter(should=[lower, models.Filter(must=[equal, ours])])
+
+    def _payload(self, s: RecordSet, record: Record) -> dict[str, Any]:
+        start, end = record.span if record.span else (None, None)
+        return {
+            "text": record.text,
+            "key": s.key,
+            "source_uri": record.source_uri,
+            "span_start": start,
+            "span_end": end,
+            "metadata": dict(record.metadata),
+            "metadata_fields": [name for name, value in record.metadata.items() if value is not None],
+            "lane": s.lane,
+            "source": s.source,
+            "version": s.version,
+            "token": self._token,
+            "content_hash": record.content_hash,
+            "steps": record.steps,
+            "model": record.model,
+            "run": s.run,
+            "observed_at": observed_at(s),
+            "topic": s.topic,
+            "partition": s.partition,
+        }
+
+    def _head(self, s: RecordSet) -> models.UpdateOperation:
+        payload = {
+            "lane": s.lane,
+            "key": s.key,
+            "source": s.source,
+            "version": s.version,
+            "token": self._token,
+            "digest": s.digest,
+            "ids": encode_ids(s),
+            "partition": s.partition,
+            "observed_at": observed_at(s),
+        }
+        point = models.PointStruct(id=head_id(s), vector=[1.0], payload=payload)
+        return models.UpsertOperation(upsert=models.PointsList(points=[point], update_filter=self._older(s)))
+
+
+def head_id(record_set: RecordSet) -> str:
+    """Id of the point that is the head of the set's key."""
+    return derive_id("head", record_set.lane, record_set.key)
+
+
+def _others(s: RecordSet, older: models.Filter) -> models.Filter:
+    """Whatever else the key has."""
+    lane = models.FieldCondition(key="lane", match=models.MatchValue(value=s.lane))
+    key = models.FieldCondition(key="key", match=models.MatchValue(value=s.key))
+    kept = models.HasIdCondition(has_id=[record.id for record in s.records])
+    return models.Filter(must=[lane, key, older], must_not=[kept])
+
+
+def _set_payload(
+    ids: Sequence[str], payload: dict[str, Any], older: models.Filter
+) -> models.SetPayloadOperation:
+    which = models.Filter(must=[models.HasIdCondition(has_id=list(ids)), older])
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, filter=which))
+
+
+def _removed(step: Step) -> int:
+    if step.state != "changed" or step.head is None:
+        return 0
+    return len(orjson.loads(step.head.ids).keys() - {record.id for record in step.record_set.records})
