@@ -71,7 +71,28 @@ class Codec:
         self._alone = {cls: primitive_record(cls) for cls in self._types.values()}
         self._alone_readings = {record.name: Reading.of(record.schema) for record in self._alone.values()}
         self._readings: dict[SchemaRef, Reading] = {}
-        self._frames: dict[tuple[str, str], bytes] = {}
+        self._foreign: dict[SchemaRef, Reading] = {}
+        self._frames: dict[tuple[str, str, str], bytes] = {}
+
+    def prepare(self, topic: str, primitive: str = "", *, per_type: bool = False) -> None:
+        """Register the schema of what will stand on `topic`, so that a refusal comes before the data does.
+
+        Args:
+            topic: The topic.
+            primitive: Type of the primitives that will stand there alone; empty for a topic of changes.
+            per_type: As in `encode_primitive`.
+
+        Raises:
+            CodecError: What the topic holds could not be read with it, or no such type is installed.
+            Unreachable: The registry does not answer.
+        """
+        if not primitive:
+            self._frame(topic, "", self._change.text)
+        elif primitive in self._types:
+            record = self._alone[self._types[primitive]]
+            self._frame(topic, record.name if per_type else "", self._alone_readings[record.name].text)
+        else:
+            raise CodecError(f"no primitive {primitive!r} is installed here")
 
     def encode_change(self, change: Change, topic: str, *, inc: int = 0) -> bytes:
         """The value of the record that carries `change` on `topic`.
@@ -181,14 +202,17 @@ class Codec:
             Unreachable: The registry does not answer.
         """
         ref, start = unframe(value, headers)
-        reading = Reading.of(self._registry.schema(ref), logical_types=True)
+        reading = self._foreign.get(ref)
+        if reading is None:
+            reading = Reading.of(self._registry.schema(ref), logical_types=True)
+            self._foreign[ref] = reading
         return read(value, start, reading, MAX_MESSAGE_BYTES + SLACK_BYTES)
 
     def _frame(self, topic: str, name: str, schema: str) -> bytes:
-        head = self._frames.get((topic, name))
+        head = self._frames.get((topic, name, schema))
         if head is None:
             head = frame(self._registry.register(f"{topic}-{name or 'value'}", schema))
-            self._frames[topic, name] = head
+            self._frames[topic, name, schema] = head
         return head
 
     def _written(

@@ -130,19 +130,25 @@ def _record(cls: type[BaseModel], name: str, names: Names) -> Record:
 def _field(cls: type[BaseModel], name: str, wire: Wire, docs: dict[str, str]) -> dict[str, Any]:
     declared: dict[str, Any] = {"name": name, "type": wire.schema}
     info = cls.model_fields[name]
-    if not info.is_required():
-        default = info.get_default(call_default_factory=True, validated_data={})
-        packed = default if wire.pack is None else wire.pack(default)
-        if _is_plain(packed):
-            declared["type"] = _default_first(wire.schema, packed)
-            declared["default"] = packed.decode("latin-1") if isinstance(packed, bytes) else packed
+    # What any other factory makes, a time say, is new in every process, and a schema must not be.
+    if not info.is_required() and info.default_factory in (None, list, dict, tuple):
+        default = _default(f"{_path(cls)}.{name}", wire, info.get_default(call_default_factory=True))
+        if default is None or isinstance(default, str | int | float | bytes) or default in ([], {}):
+            declared["type"] = _default_first(wire.schema, default)
+            declared["default"] = default.decode("latin-1") if isinstance(default, bytes) else default
     if name in docs:
         declared["doc"] = docs[name]
     return declared
 
 
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bytes) or value in ([], {})
+def _default(where: str, wire: Wire, default: Any) -> Any:
+    try:
+        packed = default if wire.pack is None else wire.pack(default)
+    except (TypeError, ValueError, AttributeError):
+        raise CodecError(f"{where}: the default {default!r} is not of the field's type") from None
+    if packed is None and not (isinstance(wire.schema, list) and "null" in wire.schema):
+        raise CodecError(f"{where}: the default is None, and the type does not allow it; write `X | None`")
+    return packed
 
 
 def _default_first(schema: Any, default: Any) -> Any:

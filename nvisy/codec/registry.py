@@ -8,7 +8,6 @@ from typing import Protocol
 
 from nvisy.codec.file_registry import FileRegistry
 from nvisy.codec.framing import SchemaRef
-from nvisy.codec.http_registry import HttpRegistry
 from nvisy.errors import UsageError
 
 REGISTRY_FOLDER = "schemas"
@@ -51,6 +50,8 @@ def open_registry(environ: Mapping[str, str], root: Path) -> Registry:
     url = environ.get("NVISY_REGISTRY_URL", "")
     if not url:
         return FileRegistry(root / REGISTRY_FOLDER)
+    from nvisy.codec.http_registry import HttpRegistry  # noqa: PLC0415 - its HTTP client, only where there is a URL
+
     user = environ.get("NVISY_REGISTRY_USER", "")
     return HttpRegistry(url, user=user, password=_password(environ))
 
