@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nvisy.errors import Rejected
-from nvisy.expressions.filter import Filter
 from nvisy.primitives.primitive import MetadataValue
 from nvisy.primitives.provenance import Span
+
+if TYPE_CHECKING:  # a sink that is only written to needs no expressions
+    from nvisy.expressions.filter import Filter
 
 Vector = NDArray[np.float32]
 
