@@ -51,8 +51,8 @@ def split(text: str, size: int, overlap: int = 0) -> list[Span]:
     """Cut `text` into spans of at most `size` characters at places chosen by content.
 
     Spans are in order, start and end on visible characters, and (without overlap) hold every visible
-    character exactly once. The same text gives the same spans in every process. An insertion or deletion
-    leaves the chunks away from it as they were; with an overlap, the chunk after a changed one changes too.
+    character exactly once. The same text gives the same spans in every process. A short insertion
+    or deletion changes one chunk or two, seldom three, wherever it is; with an overlap, the next one as well.
 
     Args:
         text: What to cut. Blank text has no spans.
