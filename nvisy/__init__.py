@@ -1,1 +1,65 @@
-"""Streaming dataflows for AI data."""
+"""Streaming dataflows for AI data: documents to vectors over Kafka-compatible logs, effectively once.
+
+```python
+import nvisy
+
+graph = nvisy.Graph.load("graph.json")
+report = nvisy.run(graph)
+hits = nvisy.search(graph, "how are offsets committed?", k=5)
+```
+
+Everything below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nvisy import errors, primitives
+    from nvisy.asynchronous import run_async, search_async
+    from nvisy.connector.sink import Hit
+    from nvisy.graph.model import Graph
+    from nvisy.query import records, search
+    from nvisy.runtime.counters import Report
+    from nvisy.runtime.run import run
+
+__all__ = [
+    "Graph",
+    "Hit",
+    "Report",
+    "errors",
+    "primitives",
+    "records",
+    "run",
+    "run_async",
+    "search",
+    "search_async",
+]
+
+_HOMES = {
+    "Graph": "nvisy.graph.model",
+    "Hit": "nvisy.connector.sink",
+    "Report": "nvisy.runtime.counters",
+    "records": "nvisy.query",
+    "run": "nvisy.runtime.run",
+    "run_async": "nvisy.asynchronous",
+    "search": "nvisy.query",
+    "search_async": "nvisy.asynchronous",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in __all__:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

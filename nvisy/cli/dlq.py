@@ -1,0 +1,106 @@
+"""`nvisy dlq`: documents that could not be processed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from nvisy.cli.graphs import AsJson, GraphFile
+from nvisy.cli.output import one_line, printable, say, say_json, say_table
+from nvisy.errors import UsageError
+from nvisy.graph.model import Graph
+from nvisy.runtime.dead_letters import DeadLetter, open_entries, topic_of
+from nvisy.runtime.settings import Settings
+from nvisy.topics.log import Headers, Log
+
+_SHOWN_BYTES = 2_000
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_open(graph: GraphFile, as_json: AsJson = False) -> None:
+    """List the dead letters that are open now, oldest first."""
+    with _opened(graph) as (log, graph_id):
+        letters = list(open_entries(log, graph_id))
+    if as_json:
+        say_json([letter.as_json() for letter in letters])
+    elif not letters:
+        say("no dead letters")
+    else:
+        head = ("id", "when", "node", "kind", "key", "message")
+        say_table(head, (_row(letter) for letter in letters))
+
+
+@app.command()
+def show(
+    graph: GraphFile,
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter with its headers and the bytes that failed."""
+    with _opened(graph) as (log, graph_id):
+        letter = _letter(log, graph_id, letter_id)
+        headers = _headers(log, graph_id, letter)
+    if as_json:
+        original = base64.b64encode(letter.original).decode()
+        said = {name: value.decode("utf-8", "replace") for name, value in headers}
+        say_json({**letter.as_json(), "headers": said, "original_base64": original})
+        return
+    for name, value in letter.as_json().items():
+        say(f"{name:14}{printable(str(value))}")
+    say("\nheaders")
+    for name, content in headers:
+        say(f"  {name}: {printable(content.decode('utf-8', 'backslashreplace'))}")
+    say("\n" + _original(letter))
+
+
+@contextmanager
+def _opened(path: Any) -> Iterator[tuple[Log, str]]:
+    graph_id = Graph.load(path).id
+    log = Settings.from_environ().open_log()
+    try:
+        yield log, graph_id
+    finally:
+        log.close()
+
+
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(letter.failed_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return (
+        letter.id,
+        when,
+        letter.node,
+        letter.kind,
+        one_line(letter.key, 50),
+        one_line(letter.message, 120),
+    )
+
+
+def _letter(log: Log, graph_id: str, letter_id: str) -> DeadLetter:
+    found = next((letter for letter in open_entries(log, graph_id) if letter.id == letter_id), None)
+    if found is None:
+        raise UsageError(
+            f"graph {graph_id} has no open dead letter {letter_id}; `nvisy dlq list` shows those it has"
+        )
+    return found
+
+
+def _headers(log: Log, graph_id: str, letter: DeadLetter) -> Headers:
+    offset, partition = letter.id.split("-")
+    record = log.read(topic_of(graph_id), int(partition), int(offset))
+    return record.headers if record else ()
+
+
+def _original(letter: DeadLetter) -> str:
+    if not letter.original:
+        return f"the {letter.size:,} bytes that failed were not kept; they are at {printable(letter.uri)}"
+    shown = printable(letter.original[:_SHOWN_BYTES].decode("utf-8", "backslashreplace"))
+    rest = letter.size - _SHOWN_BYTES
+    more = f"\n… {rest:,} more bytes; --json has them all" if rest > 0 else ""
+    return f"the {letter.size:,} bytes that failed\n{shown}{more}"

@@ -1,0 +1,153 @@
+"""Asking a graph's index: by meaning, or for everything it holds. Needs the store alone, no log and no run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor
+from nvisy.connector.model import EmbeddingModel
+from nvisy.connector.sink import Hit, Index, Vector
+from nvisy.errors import Refused, UsageError
+from nvisy.expressions.filter import parse_filter
+from nvisy.graph.model import Graph
+from nvisy.graph.validate import CheckedGraph, CheckedNode, check
+from nvisy.runtime.settings import Settings
+
+
+def search(
+    graph: Graph | CheckedGraph,
+    question: str,
+    k: int = 5,
+    filter: str = "",  # noqa: A002 - what it is called everywhere else
+    *,
+    sink: str | None = None,
+    settings: Settings | None = None,
+) -> list[Hit]:
+    """The `k` records nearest in meaning to a question, best first.
+
+    Args:
+        graph: Whose index to ask.
+        question: Any text; the graph's own model embeds it.
+        k: How many, at least 1.
+        filter: Which records count, such as `metadata.lang == 'en'`; see `nvisy.expressions.filter`.
+        sink: Id of the sink node; the graph's first unless given.
+        settings: Where caches lie; from the environment unless given.
+
+    Raises:
+        GraphError: The graph is wrong.
+        ExpressionError: The filter is.
+        UsageError: There is no such sink, or it is not one that can be asked.
+        Refused: There is no collection yet, or its vectors are of another model than the graph's.
+        Unreachable: The store does not answer.
+    """
+    if k < 1:
+        raise UsageError(f"k is {k}: ask for at least one record")
+    where = parse_filter(filter) if filter else None
+    checked = _checked(graph)
+    node = _sink(checked, sink)
+    with closing(_index(checked, node, settings)) as index:
+        vector = _embedded(question, checked, checked.nodes[node], index)
+        return list(index.search(vector, k, where))
+
+
+def records(
+    graph: Graph | CheckedGraph,
+    key: str | None = None,
+    *,
+    sink: str | None = None,
+    settings: Settings | None = None,
+) -> Iterator[Hit]:
+    """Everything the index holds, or what came from one document: streamed, by key, then by place.
+
+    Args:
+        graph: Whose index to read.
+        key: What the source calls the document.
+        sink: Id of the sink node; the graph's first unless given.
+        settings: Where caches lie; from the environment unless given.
+
+    Raises:
+        GraphError: The graph is wrong.
+        UsageError: There is no such sink, or it is not one that can be asked.
+        Refused: There is no collection yet.
+        Unreachable: The store does not answer.
+    """
+    checked = _checked(graph)
+    return _streamed(_index(checked, _sink(checked, sink), settings), key)
+
+
+def _streamed(index: Index, key: str | None) -> Iterator[Hit]:
+    with closing(index):
+        yield from index.records(key)
+
+
+def _checked(graph: Graph | CheckedGraph) -> CheckedGraph:
+    return graph if isinstance(graph, CheckedGraph) else check(graph)
+
+
+def _sink(checked: CheckedGraph, wanted: str | None) -> str:
+    """The sink node to ask: the one wanted, or the first in the graph."""
+    found = [node.id for node in checked.graph.nodes if _can_be_asked(checked, node.id)]
+    if wanted is None and found:
+        return found[0]
+    if wanted in found:
+        return wanted
+    what = f"no sink {wanted!r}" if wanted else "no sink"
+    there = f"there are: {', '.join(found)}" if found else "a topic is no index"
+    raise UsageError(f"graph {checked.graph.id} has {what} that can be searched; {there}")
+
+
+def _can_be_asked(checked: CheckedGraph, node: str) -> bool:
+    descriptor = checked.descriptor(node)
+    return isinstance(descriptor, SinkDescriptor) and descriptor.topic is None
+
+
+def _index(checked: CheckedGraph, node: str, settings: Settings | None) -> Index:
+    found = checked.nodes[node]
+    assert isinstance(found.descriptor, SinkDescriptor)
+    context = checked.context(node, (settings or Settings.from_environ()).state)
+    index: Index = found.descriptor.open(found.params, context).index()
+    return index
+
+
+def _embedded(question: str, checked: CheckedGraph, sink: CheckedNode, index: Index) -> Vector:
+    assert sink.incoming is not None
+    ours = sink.incoming.model
+    if not ours:
+        raise UsageError(
+            f"the vectors of sink {sink.node.id!r} are not made in this graph, so no model is known to ask with"
+        )
+    if index.model != ours:
+        raise Refused(
+            f"sink {sink.node.id!r} holds vectors of {index.model or 'an unknown model'}, and the graph embeds with "
+            f"{ours}: their distances mean nothing; run the graph first, or give it a collection of its own"
+        )
+    with closing(_model(checked, ours)) as model:
+        vector: Vector = model.embed([question]).vectors[0]
+        return vector
+
+
+def _model(checked: CheckedGraph, name: str) -> EmbeddingModel:
+    """The model `name@revision`, opened as the node that embeds with it opens it."""
+    for node in checked.nodes.values():
+        if name in node.models and isinstance(node.descriptor, ActionDescriptor):
+            for reference, params in _asked(checked, node, node.descriptor):
+                if checked.catalog.facts(reference, params)[0] == name:
+                    return checked.catalog.open_model(reference, params)
+    raise UsageError(f"no node of graph {checked.graph.id} embeds with {name}")
+
+
+def _asked(
+    checked: CheckedGraph, node: CheckedNode, action: ActionDescriptor
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """The models, with their parameters, that an action asks for when its shape is computed."""
+    asked: list[tuple[str, Mapping[str, Any]]] = []
+
+    def facts(reference: str, params: Mapping[str, Any]) -> tuple[str, int]:
+        asked.append((reference, {**node.connection, **params}))
+        return checked.catalog.facts(*asked[-1])
+
+    assert node.incoming is not None
+    action.shape(node.params, node.incoming, facts)
+    return asked
