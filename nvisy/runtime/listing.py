@@ -200,9 +200,7 @@ class ListingReader:
     def _unreadable(self, entry: Unreadable) -> Iterator[Flight]:
         if entry.key.endswith(("/", "#")) or not entry.key:
             self._known.spare(entry.key)
-            _log.warning(
-                "a part of the source could not be listed", node=self._spec.node, error=str(entry.error)
-            )
+            _log.warning("source %s: a part of it could not be listed: %s", self._spec.node, entry.error)
             yield self._failed(entry.key.rstrip("/#") or ".", entry.uri, entry.error, entry.content)
             return
         self._known.see([entry.key])

@@ -130,8 +130,8 @@ class StageRunner:
         if self._stopping.is_set():
             self._reading.stop()
         run_flow(flow)
-        writing.finish()
-        work.finished(clean=not self._stopping.is_set())
+        writing.finish(settle=not self._stopping.is_set())
+        work.finished()
 
     def _patience(self) -> Patience:
         def waiting(error: Transient, delay_s: float) -> None:
@@ -244,13 +244,10 @@ class _Work:
         elif isinstance(self._reader, StreamingReader):
             self._reader.committed()
 
-    def finished(self, *, clean: bool) -> None:
-        """The stage is through: note how far, and let sinks build what they build after a load."""
+    def finished(self) -> None:
+        """The stage is through: note how far a listing's keys are known."""
         if isinstance(self._reader, ListingReader):
             self._reader.followed(self._origin_ends())
-        if clean:
-            for outlet in self.outlets:
-                outlet.settle()
 
     def _origin_ends(self) -> Mapping[int, int]:
         info = self._log.describe(self.stage.outputs[0]) if self.stage.outputs else None

@@ -6,12 +6,14 @@ Bytewax callbacks never wait: they put flights into this thread's queue. What is
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from nvisy.errors import Transient
 from nvisy.runtime import dead_letters
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Flight
@@ -21,6 +23,9 @@ from nvisy.topics.log import Append, Session, TopicPartition
 COMMIT_IDLE_S = 0.010
 COMMIT_BUSY_S = 0.250
 MAX_GATHER = 4096
+SETTLE_IDLE_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 Committed = Callable[[Sequence[Flight]], None]
 
@@ -79,6 +84,8 @@ class WritingThread:
         self._positions: Mapping[TopicPartition, int] = {}
         self._last_commit = time.monotonic()
         self._uncommitted = False
+        self._unsettled = False
+        self._settle_at_end = False
         self._thread = threading.Thread(target=self._run, name="writing", daemon=True)
         self.error: BaseException | None = None
 
@@ -96,8 +103,9 @@ class WritingThread:
         if self.error is not None:
             raise self.error
 
-    def finish(self) -> None:
-        """Write and commit everything handed over, then end the thread."""
+    def finish(self, *, settle: bool) -> None:
+        """Write and commit everything handed over, let the sinks settle, then end the thread."""
+        self._settle_at_end = settle
         self._queue.put(None)
         self._thread.join()
         self.raise_error()
@@ -111,6 +119,8 @@ class WritingThread:
         try:
             while self._turn():
                 pass
+            if self._settle_at_end:
+                self.settle()
         except BaseException as error:
             self.error = error
         finally:
@@ -122,6 +132,7 @@ class WritingThread:
         for outlet, flights in gathered.items():
             self._write(outlet, flights)
         drained = self._queue.empty()
+        self._settle(quiet=not gathered)
         if self._uncommitted:
             waited_s = time.monotonic() - self._last_commit
             if waited_s >= COMMIT_BUSY_S or not going_on or (drained and waited_s >= COMMIT_IDLE_S):
@@ -164,6 +175,24 @@ class WritingThread:
         for flight in flights:
             if self._tracker.done(flight.ticket):
                 self._through.append(refused_by_ticket.get(flight.ticket, flight))
+
+    def _settle(self, *, quiet: bool) -> None:
+        """After a quiet while sinks build what is cheaper built at once: an index over everything loaded."""
+        if not quiet:
+            self._unsettled = True
+        elif (
+            self._unsettled and not self._uncommitted and time.monotonic() - self._last_commit > SETTLE_IDLE_S
+        ):
+            self.settle()
+
+    def settle(self) -> None:
+        """Let the sinks build it now. One that cannot is complete without, and asked again after the next quiet."""
+        self._unsettled = False
+        for outlet in self._outlets:
+            try:
+                outlet.settle()
+            except Transient as error:
+                _log.warning("sink %s: its index is not built yet: %s", outlet.name, error)
 
     def _commit(self) -> None:
         positions = {at: low for at, low in self._tracker.positions().items() if at.topic in self._inputs}

@@ -105,7 +105,16 @@ def test_nothing_is_cut_between_a_fan_out_and_its_fan_in_and_the_cut_follows_it(
         "all": FANIN,
         "index": INDEX,
     }
-    edges = ["files>text", "text>chunk", "chunk>both", "both>one", "both>two", "one>all", "two>all", "all>index"]
+    edges = [
+        "files>text",
+        "text>chunk",
+        "chunk>both",
+        "both>one",
+        "both>two",
+        "one>all",
+        "two>all",
+        "all>index",
+    ]
     plan = plan_of(nodes, *edges)
     assert shape(plan) == {
         "files": (("files",), (), ("g.files",)),
@@ -133,7 +142,7 @@ def test_each_port_of_a_branch_to_sinks_is_a_topic_of_its_own() -> None:
 
 def test_stages_that_wait_for_each_other_are_refused() -> None:
     nodes = {**LINE, "more": TEXT, "again": TEXT}
-    with pytest.raises(GraphError, match="wait for each other|two topics|fault|NV1"):
+    with pytest.raises(GraphError, match=r"NV152[12]"):
         plan_of(
             nodes,
             "files>text",
