@@ -1,0 +1,150 @@
+"""The embedding cache: what a model answered for a text, kept so that it is not asked again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import apsw
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_CHECKSUM_BYTES = 4  # SQLite does not notice a changed bit in a vector
+_EVICTED = 8  # when the file is full, one in so many goes, oldest first
+_BUSY_MS = 1000
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
+
+Vectors = Mapping[str, NDArray[np.float32]]
+
+
+class EmbeddingCache:
+    """Vectors of one model by the content hash of their text, in a SQLite file that any number of processes share.
+
+    The cache saves cost and holds nothing that could not be made again. So it never raises: a damaged file is
+    replaced, and one that cannot be used is left alone for the rest of the process, each with a line in the log.
+    """
+
+    def __init__(self, path: Path, model: str, dimensions: int, *, max_bytes: int = 4 * 2**30) -> None:
+        """The cache in file `path`, which is created when it is missing.
+
+        Args:
+            path: The file, which models share.
+            model: Name and revision, `local/wordllama@1`: vectors of another revision are not found.
+            dimensions: Length of the vectors.
+            max_bytes: Size of the file from which the oldest vectors make room for new ones.
+        """
+        self._path = path
+        self._suffix = f"/{model}/{dimensions}"
+        self._vector_bytes = 4 * dimensions
+        self._max_bytes = max_bytes
+        self._connection: apsw.Connection | None = None
+        self._open()
+
+    def get_many(self, hashes: Sequence[str]) -> Vectors:
+        """The vectors that are known, read-only float32 of shape (dimensions,), by content hash."""
+        if self._connection is None:
+            return {}
+        keys = orjson.dumps([value + self._suffix for value in hashes])
+        query = "SELECT key, vector FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
+        try:
+            rows: list[Any] = self._connection.execute(query, (keys,)).fetchall()
+        except apsw.Error as error:
+            self._recover(error)
+            return {}
+        end = -len(self._suffix)
+        return {key[:end]: self._unpacked(packed) for key, packed in rows if self._is_sound(packed)}
+
+    def put_many(self, vectors: Vectors) -> None:
+        """Keep vectors by content hash, in one transaction."""
+        if self._connection is None or not vectors:
+            return
+        rows = [(value + self._suffix, _packed(vector)) for value, vector in vectors.items()]
+        try:
+            with self._connection:
+                self._make_room(self._connection)
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO vectors (key, vector) VALUES (?, ?)", rows
+                )
+        except apsw.Error as error:
+            self._recover(error)
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _is_sound(self, packed: bytes) -> bool:
+        vector, checksum = packed[: self._vector_bytes], packed[self._vector_bytes :]
+        return checksum == crc32(vector).to_bytes(_CHECKSUM_BYTES, "little")
+
+    def _unpacked(self, packed: bytes) -> NDArray[np.float32]:
+        return np.frombuffer(packed, "<f4", self._vector_bytes // 4)
+
+    def _make_room(self, connection: apsw.Connection) -> None:
+        pages, unused, page_bytes = (
+            connection.pragma(name) for name in ("page_count", "freelist_count", "page_size")
+        )
+        if (pages - unused) * page_bytes > self._max_bytes:
+            # Rows are numbered in the order in which they came, so their numbers tell how many there are.
+            connection.execute(
+                "DELETE FROM vectors WHERE rowid <= "
+                "(SELECT min(rowid) + (max(rowid) - min(rowid)) / ? FROM vectors)",
+                (_EVICTED,),
+            )
+
+    def _open(self) -> None:
+        try:
+            self._connection = _opened(self._path)
+        except (apsw.Error, OSError) as error:
+            self._recover(error)
+
+    def _recover(self, error: Exception) -> None:
+        """Go on after a failure: later, with a new file, or without a cache."""
+        if isinstance(error, apsw.BusyError) and self._connection is not None:
+            return
+        self.close()
+        if not isinstance(error, _DAMAGED):
+            _log.warning("embedding cache %s cannot be used, going on without it: %s", self._path, error)
+            return
+        _log.warning("embedding cache %s is damaged, starting a new one: %s", self._path, error)
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            self._connection = _opened(self._path)
+        except (apsw.Error, OSError) as second:
+            _log.warning("embedding cache %s cannot be replaced, going on without: %s", self._path, second)
+
+
+def _packed(vector: NDArray[np.float32]) -> bytes:
+    data = vector.astype("<f4", copy=False).tobytes()
+    return data + crc32(data).to_bytes(_CHECKSUM_BYTES, "little")
+
+
+def _opened(path: Path) -> apsw.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "normal")
+        with connection:
+            found = connection.pragma("user_version")
+            if found not in (0, _FORMAT):
+                raise apsw.NotADBError(f"its format is {found}, and this version reads {_FORMAT}")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS vectors "
+                "(number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, vector BLOB NOT NULL)"
+            )
+            connection.pragma("user_version", _FORMAT)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
