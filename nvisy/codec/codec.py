@@ -18,7 +18,7 @@ from nvisy.codec.change_record import (
     origin_of,
 )
 from nvisy.codec.derive import primitive_record
-from nvisy.codec.faults import guarded, not_installed, unwritable
+from nvisy.codec.faults import not_installed, unreadable, unwritable
 from nvisy.codec.framing import SchemaRef, frame, unframe
 from nvisy.codec.items import Items
 from nvisy.codec.reading import Reading, read, written
@@ -192,7 +192,10 @@ class Codec:
             Unreachable: The registry does not answer.
         """
         name, fields = self._read(value, headers)
-        return guarded(lambda: self._items.unpack(name, fields, _own_provenance(fields)), name)
+        try:
+            return self._items.unpack(name, fields, _own_provenance(fields))
+        except Exception as error:  # a user's own validator may raise anything
+            raise unreadable(error, name) from error
 
     def decode_record(self, value: bytes, *, headers: Headers = ()) -> tuple[str, dict[str, Any]]:
         """Full name and fields of a record of anybody's schema, dates and decimals as such.
@@ -270,7 +273,10 @@ class Codec:
         if items and fields["op"] == "delete":
             raise CodecError("a delete that carries items contradicts itself")
         unpack = self._items.unpack
-        primitives = guarded(lambda: tuple([unpack(each, item, origin) for each, item in items]), CHANGE)
+        try:
+            primitives = tuple([unpack(each, item, origin) for each, item in items])
+        except Exception as error:  # a user's own validator may raise anything
+            raise unreadable(error, CHANGE) from error
         return Change(
             origin, fields["op"], primitives, fields["fingerprint"], fields["graph"], fields["trace"]
         )
@@ -292,5 +298,5 @@ class Codec:
 
 
 def _own_provenance(fields: dict[str, Any]) -> Provenance | None:
-    found = fields["provenance"]
+    found = fields.get("provenance")
     return None if found is None or PROVENANCE.unpack is None else PROVENANCE.unpack(found)

