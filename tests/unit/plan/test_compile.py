@@ -142,7 +142,7 @@ def test_each_port_of_a_branch_to_sinks_is_a_topic_of_its_own() -> None:
 
 def test_stages_that_wait_for_each_other_are_refused() -> None:
     nodes = {**LINE, "more": TEXT, "again": TEXT}
-    with pytest.raises(GraphError, match=r"NV152[12]"):
+    with pytest.raises(GraphError, match=r"NV1512"):
         plan_of(
             nodes,
             "files>text",
