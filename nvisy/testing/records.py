@@ -29,7 +29,7 @@ def vector_of(text: str, dimensions: int = DIMENSIONS) -> Vector:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def make_record(  # noqa: PLR0913 - each is a field of the record
+def make_record(
     text: str,
     *,
     key: str,
@@ -59,7 +59,7 @@ def make_record(  # noqa: PLR0913 - each is a field of the record
     )
 
 
-def make_set(  # noqa: PLR0913 - each is a field of the set
+def make_set(
     key: str,
     texts: Sequence[str] = (),
     *,

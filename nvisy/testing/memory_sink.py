@@ -1,0 +1,208 @@
+"""A sink that keeps its records in memory: the smallest one that keeps every promise, for tests and as a model."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nvisy.connector.descriptor import Context, Params, SinkDescriptor
+from nvisy.connector.sink import Hit, Outcome, Owner, Record, RecordSet, SinkCapabilities, Vector
+from nvisy.errors import Fatal, Refused, Rejected
+from nvisy.expressions.filter import Filter, matches
+
+Key = tuple[str, str]
+
+CAPABILITIES = SinkCapabilities(
+    accepts=frozenset({"Embedding"}),
+    deletes=True,
+    guarantee="transactional",
+    max_batch_records=10_000,
+    max_batch_bytes=64 << 20,
+    max_dimensions=None,
+    metadata=frozenset({"null", "bool", "int", "float", "str", "list"}),
+)
+
+
+@dataclass
+class Store:
+    """What a server would hold: give the same one to several sinks.
+
+    Attributes:
+        sets: The newest set of every key; a set without records remembers a delete.
+        owner: Who writes into it; None until it is prepared.
+        token: The highest fence token seen.
+        collection_id: Its own id.
+    """
+
+    sets: dict[Key, RecordSet] = field(default_factory=dict)
+    owner: Owner | None = None
+    token: int = 0
+    collection_id: str = ""
+
+
+class MemorySink:
+    """A sink over a `Store`."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def check(self) -> None:
+        """Nothing can be wrong."""
+
+    def prepare(self, owner: Owner) -> str:
+        """Give the store to its owner, or see that it is theirs already."""
+        theirs = self._store.owner
+        if theirs is None:
+            self._store.owner, self._store.collection_id = owner, str(uuid.uuid4())
+        elif (theirs.graph, theirs.log) != (owner.graph, owner.log):
+            raise Refused(
+                f"the store belongs to {theirs.graph} over {theirs.log}, not {owner.graph} over {owner.log}"
+            )
+        elif (theirs.model, theirs.dimensions) != (owner.model, owner.dimensions):
+            raise Fatal(
+                f"the store holds {theirs.dimensions} dimensions of {theirs.model}, and the graph makes "
+                f"{owner.dimensions} of {owner.model}"
+            )
+        return self._store.collection_id
+
+    def open(self, token: int) -> MemoryWriter:
+        """Start writing."""
+        if token < self._store.token:
+            raise Refused(f"the store is being written with token {self._store.token}, ours is {token}")
+        self._store.token = token
+        return MemoryWriter(self._store, token)
+
+    def index(self) -> MemoryIndex:
+        """Start reading."""
+        if self._store.owner is None:
+            raise Refused("the store holds nothing yet: run the graph first")
+        return MemoryIndex(self._store, self._store.owner)
+
+
+class MemoryWriter:
+    """An open `MemorySink`."""
+
+    def __init__(self, store: Store, token: int) -> None:
+        self._store = store
+        self._token = token
+
+    def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Replace what is older."""
+        if self._store.token > self._token:
+            raise Refused(f"the store is being written with token {self._store.token}, ours is {self._token}")
+        return [self._replace(record_set) for record_set in sets]
+
+    def settle(self) -> None:
+        """Nothing to build."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _replace(self, new: RecordSet) -> Outcome:
+        old = self._store.sets.get((new.lane, new.key))
+        if old is not None and old.version > new.version:
+            return Outcome(superseded=True)
+        fault = self._fault(new)
+        if fault:
+            return Outcome(fault=Rejected(f"{new.key!r} cannot be stored: {fault}", kind="sink"))
+        self._store.sets[new.lane, new.key] = new
+        before = {r.id: r.vector_hash for r in old.records} if old is not None else {}
+        unchanged = sum(before.get(r.id) == r.vector_hash for r in new.records)
+        removed = len(before.keys() - {r.id for r in new.records})
+        return Outcome(written=len(new.records) - unchanged, removed=removed, unchanged=unchanged)
+
+    def _fault(self, new: RecordSet) -> str:
+        if len({record.id for record in new.records}) < len(new.records):
+            return "two of its records have the same id"
+        return next(filter(None, map(self._wrong, new.records)), "")
+
+    def _wrong(self, record: Record) -> str:
+        dimensions = self._store.owner.dimensions if self._store.owner else 0
+        if record.vector.shape != (dimensions,) or not np.isfinite(record.vector).all():
+            return f"it needs {dimensions} finite numbers"
+        if any(isinstance(value, float) and not math.isfinite(value) for value in record.metadata.values()):
+            return "its metadata holds a number that is not finite"
+        try:
+            record.text.encode()
+        except UnicodeEncodeError:
+            return "its text is no text"
+        return ""
+
+
+class MemoryIndex:
+    """A `MemorySink` as it is read."""
+
+    def __init__(self, store: Store, owner: Owner) -> None:
+        self._store = store
+        self.model = owner.model
+        self.dimensions = owner.dimensions
+
+    def search(self, vector: Vector, k: int, where: Filter | None) -> Sequence[Hit]:
+        """The `k` nearest by cosine."""
+        found = [
+            _hit(record_set, record, _cosine(record.vector, vector))
+            for record_set in self._store.sets.values()
+            for record in record_set.records
+            if where is None or matches(where, _fields(record_set, record))
+        ]
+        return sorted(found, key=lambda hit: (-(hit.score or 0.0), hit.id))[:k]
+
+    def records(self, key: str | None) -> Iterator[Hit]:
+        """All records, or those of one document."""
+        for record_set in sorted(self._store.sets.values(), key=lambda s: s.key):
+            if key in {None, record_set.key}:
+                for record in sorted(record_set.records, key=lambda r: r.span or (0, 0)):
+                    yield _hit(record_set, record, None)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class MemoryParams(Params):
+    """Parameters of a sink in memory: none."""
+
+
+def _hit(s: RecordSet, record: Record, score: float | None) -> Hit:
+    observed = np.datetime_as_string(np.datetime64(s.observed_at_us, "us")) + "Z"
+    lineage = {
+        "lane": s.lane,
+        "source": s.source,
+        "version": s.version,
+        "content_hash": record.content_hash,
+        "steps": record.steps,
+        "model": record.model,
+        "run": s.run,
+        "observed_at": str(observed) if s.observed_at_us else None,
+        "topic": s.topic,
+        "partition": s.partition,
+    }
+    uri, metadata = record.source_uri, dict(record.metadata)
+    return Hit(record.id, s.key, uri, record.text, record.span, score, metadata, lineage)
+
+
+def _fields(s: RecordSet, record: Record) -> dict[str, object]:
+    return {"key": s.key, "source_uri": record.source_uri, "metadata": record.metadata}
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
+
+
+def _open(_params: MemoryParams, _context: Context) -> MemorySink:
+    return MemorySink(Store())
+
+
+DESCRIPTOR = SinkDescriptor(
+    name="memory",
+    summary="Keeps records in this process, for tests.",
+    params=MemoryParams,
+    capabilities=CAPABILITIES,
+    open=_open,
+)

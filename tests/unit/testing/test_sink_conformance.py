@@ -1,0 +1,232 @@
+"""The suite for sinks finds what is broken: each mutant of a good sink fails the tests that are named beside it."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nvisy.connector.sink import Outcome
+from nvisy.errors import Rejected
+from nvisy.testing.memory_sink import DESCRIPTOR, MemoryIndex, MemorySink, MemoryWriter
+from nvisy.testing.sink_conformance import SinkConformance
+
+
+class DropsARecord(MemoryWriter):
+    def _replace(self, new):
+        return super()._replace(replace(new, records=new.records[:2]))
+
+
+class DoublesARecord(MemoryIndex):
+    def records(self, key):
+        for hit in super().records(key):
+            yield from [hit, hit]
+
+
+class SwallowsAnError(MemoryWriter):
+    def _replace(self, new):
+        outcome = super()._replace(new)
+        return Outcome(written=len(new.records)) if outcome.fault else outcome
+
+
+class FailsTheWholeBatch(MemoryWriter):
+    def apply(self, sets):
+        fault = next(filter(None, map(self._fault, sets)), "")
+        return [Outcome(fault=Rejected(fault)) for _ in sets] if fault else super().apply(sets)
+
+
+class IgnoresADelete(MemoryWriter):
+    def _replace(self, new):
+        return super()._replace(new) if new.records else Outcome()
+
+
+class LeavesOrphans(MemoryWriter):
+    def _replace(self, new):
+        old = self._store.sets.get((new.lane, new.key))
+        outcome = super()._replace(new)
+        if old and new.records and not outcome.superseded and not outcome.fault:
+            kept = {r.id: r for r in (*old.records, *new.records)}
+            self._store.sets[new.lane, new.key] = replace(new, records=tuple(kept.values()))
+        return outcome
+
+
+class IgnoresVersions(MemoryWriter):
+    def _replace(self, new):
+        old = self._store.sets.get((new.lane, new.key))
+        if old:
+            self._store.sets[new.lane, new.key] = replace(old, version=-1)
+        return super()._replace(new)
+
+
+class ForgetsDeletes(MemoryWriter):
+    def _replace(self, new):
+        outcome = super()._replace(new)
+        if not new.records:
+            self._store.sets.pop((new.lane, new.key), None)
+        return outcome
+
+
+class ForgetsVersionsWithoutChanges(MemoryWriter):
+    def _replace(self, new):
+        old = self._store.sets.get((new.lane, new.key))
+        if old and old.digest == new.digest:
+            return Outcome(unchanged=len(new.records))
+        return super()._replace(new)
+
+
+class ComparesVersionsAsFloats(MemoryWriter):
+    def _replace(self, new):
+        old = self._store.sets.get((new.lane, new.key))
+        if old and abs(old.version - new.version) < 2:
+            self._store.sets[new.lane, new.key] = replace(old, version=new.version)
+        return super()._replace(new)
+
+
+class RewritesEverything(MemoryWriter):
+    def _replace(self, new):
+        outcome = super()._replace(new)
+        return replace(outcome, written=outcome.written + outcome.unchanged, unchanged=0)
+
+
+class KeepsOldPlaces(MemoryWriter):
+    def _replace(self, new):
+        old = self._store.sets.get((new.lane, new.key))
+        known = {(r.id, r.vector_hash): r for r in old.records} if old else {}
+        records = [known.get((r.id, r.vector_hash), r) for r in new.records]
+        return super()._replace(replace(new, records=tuple(records)))
+
+
+class MixesLanes(MemoryWriter):
+    def _replace(self, new):
+        return super()._replace(replace(new, lane="the only one"))
+
+
+class IgnoresTheFence(MemoryWriter):
+    def apply(self, sets):
+        self._token = self._store.token
+        return super().apply(sets)
+
+
+class CutsOffAtAHundred(MemoryIndex):
+    def search(self, vector, k, where):
+        return super().search(vector, min(k, 100), where)
+
+
+class FiltersTooLate(MemoryIndex):
+    def search(self, vector, k, where):
+        nearest = {hit.id for hit in super().search(vector, 20, None)}
+        return [hit for hit in super().search(vector, k, where) if hit.id in nearest]
+
+
+class IgnoresTheFilter(MemoryIndex):
+    def search(self, vector, k, where):
+        return super().search(vector, k, None)
+
+
+class GivesTheFarthestFirst(MemoryIndex):
+    def search(self, vector, k, where):
+        return list(reversed(super().search(vector, k, where)))
+
+
+class GivesTextForNumbers(MemoryIndex):
+    def records(self, key):
+        for hit in super().records(key):
+            yield replace(
+                hit, metadata={n: str(v) if isinstance(v, int) else v for n, v in hit.metadata.items()}
+            )
+
+
+class ListsAsItComes(MemoryIndex):
+    def records(self, key):
+        return reversed(list(super().records(key)))
+
+
+MUTANTS = {
+    DropsARecord: ["shrinking_leaves_no_orphans", "records_of_one_document"],
+    DoublesARecord: ["write_then_read", "same_batch_twice_is_once"],
+    SwallowsAnError: ["a_bad_set_is_a_fault_and_the_others_are_applied"],
+    FailsTheWholeBatch: ["a_bad_set_is_a_fault_and_the_others_are_applied"],
+    IgnoresADelete: ["delete", "a_remembered_delete_refuses_an_older_upsert"],
+    LeavesOrphans: ["overwrite_by_key", "shrinking_leaves_no_orphans"],
+    IgnoresVersions: ["an_older_version_is_superseded"],
+    ForgetsDeletes: ["a_remembered_delete_refuses_an_older_upsert"],
+    ForgetsVersionsWithoutChanges: ["a_version_without_changes_counts"],
+    ComparesVersionsAsFloats: ["a_higher_incarnation_wins_over_any_offset"],
+    RewritesEverything: ["same_batch_twice_is_once", "kept_records_are_not_rewritten"],
+    KeepsOldPlaces: ["kept_records_are_not_rewritten"],
+    MixesLanes: ["two_lanes_do_not_touch_each_other"],
+    IgnoresTheFence: ["a_newer_token_fences_the_old_writer"],
+    CutsOffAtAHundred: ["search_takes_a_big_k"],
+    FiltersTooLate: ["a_filter_leaves_the_nearest"],
+    IgnoresTheFilter: ["filters_mean_what_they_say"],
+    GivesTheFarthestFirst: ["search_gives_the_nearest_first"],
+    GivesTextForNumbers: ["metadata_keeps_its_types"],
+    ListsAsItComes: ["records_stream_in_order"],
+}
+
+
+class Mutated(MemorySink):
+    """A sink in memory, a part of which is broken."""
+
+    def __init__(self, store, part):
+        super().__init__(store)
+        self.part = part
+
+    def open(self, token):
+        super().open(token)
+        return (self.part if issubclass(self.part, MemoryWriter) else MemoryWriter)(self._store, token)
+
+    def index(self):
+        super().index()
+        part = self.part if issubclass(self.part, MemoryIndex) else MemoryIndex
+        return part(self._store, self._store.owner)
+
+
+SUITES = """
+import pytest
+from nvisy.testing.memory_sink import DESCRIPTOR, Store
+from nvisy.testing.sink_conformance import SinkConformance
+from tests.unit.testing.test_sink_conformance import MUTANTS, Mutated
+
+for mutant in MUTANTS:
+    class Suite(SinkConformance):
+        descriptor = DESCRIPTOR
+        part = mutant
+        many = 60
+
+        @pytest.fixture
+        def make_sink(self):
+            store = Store()
+            return lambda: Mutated(store, self.part)
+
+    globals()["Test" + mutant.__name__] = Suite
+"""
+
+
+def test_it_catches_every_mutant(tmp_path):
+    (tmp_path / "test_mutants.py").write_text(SUITES)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "--tb=no", "-k", "not importing", str(tmp_path)]
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True
+    )
+    failed = set(re.findall(r"FAILED .*::(Test\w+::test_\w+)", done.stdout))
+    expected = {f"Test{m.__name__}::test_{name}" for m, names in MUTANTS.items() for name in names}
+    assert expected - failed == set(), done.stdout[-3000:]
+
+
+def test_a_conformance_test_cannot_be_overridden():
+    with pytest.raises(TypeError, match="test_delete"):
+        type("Sub", (SinkConformance,), {"test_delete": lambda self: None, "descriptor": DESCRIPTOR})
+
+
+def test_a_test_may_be_excused_with_a_reason():
+    @pytest.mark.xfail(reason="this store has no deletes")
+    def excused(self):
+        raise NotImplementedError
+
+    type("Sub", (SinkConformance,), {"test_delete": excused, "descriptor": DESCRIPTOR})
