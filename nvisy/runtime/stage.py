@@ -202,6 +202,7 @@ class _Work:
     def _outlet(self, outlet: Any, sinks: Sequence[OpenSink], patience: Patience) -> Outlet:
         match outlet.kind:
             case "topic":
+                self._codecs.codec.prepare(outlet.name)
                 return TopicOutlet(outlet.name, self.session, self._codecs.codec, self._inc(outlet.name))
             case "foreign":
                 return self._events_outlet(outlet.node)
