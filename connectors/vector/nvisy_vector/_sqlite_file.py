@@ -168,7 +168,9 @@ def verify_users_table(connection: apsw.Connection, table: str, dimensions: int,
     ).fetchone()
     if not unique:
         raise Refused(f'{where} needs its "id" to be the primary key or unique')
-    row = connection.execute(f'SELECT length(embedding) / 4 FROM "{table}" LIMIT 1').fetchone()
+    row = connection.execute(
+        f'SELECT length(embedding) / 4 FROM "{table}" WHERE embedding IS NOT NULL LIMIT 1'
+    ).fetchone()
     if row and row[0] != dimensions:
         raise Fatal(f"{where} holds vectors of {row[0]} dimensions, and the graph's model makes {dimensions}")
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import time
+from contextlib import closing
+
+import numpy as np
 import pytest
 from nvisy_vector.qdrant import DESCRIPTOR, QdrantParams, QdrantSink
 
-from nvisy.testing.sink_conformance import SinkConformance
+from nvisy.errors import Fatal, Refused, Transient, Unreachable
+from nvisy.testing.records import OWNER, make_set, vector_of, version
+from nvisy.testing.sink_conformance import SinkConformance, read, search, texts
 
 from .qdrant_double import QdrantDouble
 
@@ -29,3 +37,213 @@ class TestConformance(SinkConformance):
     def make_sink(self, qdrant):
         params = QdrantParams(url=qdrant.url, collection="docs", apiKey=API_KEY)
         return lambda: QdrantSink(params)
+
+
+class TestConformanceOfAUsersCollection(SinkConformance):
+    descriptor = DESCRIPTOR
+    many = 260
+
+    @pytest.fixture
+    def make_sink(self, qdrant):
+        qdrant.answer("PUT", "/collections/docs", {"vectors": {"size": 8, "distance": "Cosine"}})
+        return lambda: sink_of(qdrant, create=False)
+
+
+def sink_of(qdrant, api_key=API_KEY, **params):
+    return QdrantSink(QdrantParams(url=qdrant.url, collection="docs", apiKey=api_key, **params))
+
+
+def filled(qdrant, **params):
+    sink = sink_of(qdrant, **params)
+    sink.prepare(OWNER)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("a.md", ["one", "two"])])
+    return sink
+
+
+def test_applications_query_an_alias_under_the_name_they_gave(qdrant):
+    filled(qdrant)
+    found = qdrant.answer("POST", "/collections/docs/points/scroll", {"limit": 9})["points"]
+    assert {point["payload"]["text"] for point in found} == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("distance", "score"),
+    [
+        ("cosine", lambda a, b: a @ b),
+        ("l2", lambda a, b: -np.linalg.norm(a - b)),
+        ("dot", lambda a, b: a @ b),
+    ],
+)
+def test_a_score_is_higher_for_the_nearer_whatever_the_distance(qdrant, distance, score):
+    hits = search(filled(qdrant, distance=distance), "one", 2)
+    assert [hit.text for hit in hits] == ["one", "two"]
+    expected = [score(vector_of(text), vector_of("one")) for text in ("one", "two")]
+    assert [hit.score for hit in hits] == pytest.approx(expected, abs=1e-5)
+
+
+class Stalls:
+    """A client that lets something happen before its next write of records."""
+
+    def __init__(self, client, meanwhile):
+        self._client = client
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def batch_update_points(self, *args, **kwargs):
+        if self._meanwhile:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
+        return self._client.batch_update_points(*args, **kwargs)
+
+
+def test_a_zombie_that_wakes_up_in_its_batch_loses_nothing(qdrant):
+    """Version 6 holds X, 7 drops it, 8 has it again: a zombie that was about to write 7 must not delete it."""
+    sink = sink_of(qdrant)
+    sink.prepare(OWNER)
+    versions = {
+        6: make_set("a.md", ["X", "Y"], offset=6),
+        7: make_set("a.md", ["Y"], offset=7),
+        8: make_set("a.md", ["X", "Y"], offset=8, shift=5),
+    }
+    with closing(sink.open(1)) as zombie:
+        zombie.apply([versions[6]])
+
+        def take_over():
+            with closing(sink.open(2)) as owner:
+                owner.apply([versions[7]])
+                owner.apply([versions[8]])
+
+        zombie._client = Stalls(zombie._client, take_over)
+        zombie.apply([versions[7]])
+        with pytest.raises(Refused, match="newer run"):
+            zombie.apply([versions[7]])
+    assert [(hit.text, hit.span.start, hit.lineage["version"]) for hit in read(sink)] == [
+        ("X", 5, versions[8].version),
+        ("Y", 7, versions[8].version),
+    ]
+    with closing(sink.open(2)) as owner:
+        assert owner.apply([versions[7]])[0].superseded
+
+
+def test_a_kept_record_carries_the_newest_version(qdrant):
+    """Otherwise a writer between the two versions could delete it."""
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("a.md", ["one", "two"], offset=5)])
+        assert {hit.lineage["version"] for hit in read(sink)} == {version(5)}
+        writer.apply([make_set("a.md", ["one"], offset=6)])
+    assert {hit.lineage["version"] for hit in read(sink)} == {version(6)}
+
+
+def test_a_batch_that_failed_in_the_middle_is_completed_by_a_repeat(qdrant):
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as writer:
+        batch = [make_set("a.md", ["one", "three"], offset=2), make_set("b.md", ["four"], offset=3)]
+        records_written = writer._send
+
+        def send(collection, operations):
+            records_written(collection, operations)
+            qdrant.fail_next = 500
+
+        writer._send = send
+        with pytest.raises(Transient):
+            writer.apply(batch)
+        writer._send, qdrant.fail_next = records_written, 0
+        writer.apply(batch)
+    assert texts(sink) == {"one", "three", "four"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, Transient), (429, Transient), (403, Fatal), (404, Fatal)]
+)
+def test_what_the_server_answers_is_told_apart(qdrant, status, error):
+    with closing(filled(qdrant).open(1)) as writer:
+        qdrant.fail_next = status
+        with pytest.raises(error):
+            writer.apply([make_set("b.md", ["three"])])
+
+
+def test_what_only_the_server_refuses_is_narrowed_to_its_set(qdrant):
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as writer:
+        send = writer._send
+
+        def refuse(collection, operations):
+            if "forbidden" in str(operations):
+                qdrant.fail_next = 400
+            send(collection, operations)
+
+        writer._send = refuse
+        outcomes = writer.apply(
+            [make_set(f"{n}.md", ["forbidden" if n == 5 else f"text {n}"]) for n in range(9)]
+        )
+    assert [outcome.fault is None for outcome in outcomes] == [n != 5 for n in range(9)]
+
+
+def test_a_wrong_key_is_fatal_and_not_shown(qdrant):
+    with pytest.raises(Fatal, match="apiKey") as failed:
+        sink_of(qdrant, api_key="wrong-key").check()
+    assert "wrong-key" not in str(failed.value)
+
+
+def test_a_server_that_is_not_there_is_unreachable_at_once(qdrant):
+    url = qdrant.url
+    qdrant.close()
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match=re.escape(url.removeprefix("http://"))):
+        QdrantSink(QdrantParams(url=url, collection="docs")).check()
+    assert time.monotonic() - started < 5
+
+
+def test_a_server_that_does_not_answer_is_unreachable_within_five_seconds():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        started = time.monotonic()
+        with pytest.raises(Unreachable):
+            QdrantSink(
+                QdrantParams(url=f"http://127.0.0.1:{deaf.getsockname()[1]}", collection="docs")
+            ).check()
+        assert time.monotonic() - started < 5
+
+
+def test_an_older_server_is_refused(qdrant):
+    qdrant.version = "1.15.5"
+    with pytest.raises(Fatal, match=r"1\.15\.5.*1\.16"):
+        sink_of(qdrant).check()
+
+
+def test_a_dropped_collection_gives_a_new_one(qdrant):
+    first = sink_of(qdrant).prepare(OWNER)
+    filled(qdrant)
+    qdrant.answer("DELETE", "/collections/docs__1", {})
+    assert sink_of(qdrant).prepare(OWNER) != first
+    assert read(sink_of(qdrant)) == []
+
+
+def test_a_prepare_that_was_cut_off_is_completed(qdrant):
+    sink_of(qdrant).prepare(OWNER)
+    qdrant.answer("DELETE", "/collections/docs__1", {})
+    qdrant.aliases.clear()
+    sink_of(qdrant).prepare(OWNER)
+    assert qdrant.aliases == {"docs": "docs__1"}
+
+
+@pytest.mark.parametrize("name", ["docs", "docs__1"])
+def test_a_collection_that_is_not_ours_is_not_touched(qdrant, name):
+    qdrant.answer("PUT", f"/collections/{name}", {"vectors": {"size": 8, "distance": "Cosine"}})
+    with pytest.raises(Refused, match="cannot be made"):
+        sink_of(qdrant).prepare(OWNER)
+    assert list(qdrant.collections) == [name]
+
+
+def test_a_users_collection_of_other_dimensions_is_fatal(qdrant):
+    qdrant.answer("PUT", "/collections/docs", {"vectors": {"size": 3, "distance": "Cosine"}})
+    with pytest.raises(Fatal, match=r"3 dimensions.*8"):
+        sink_of(qdrant, create=False).prepare(OWNER)
+
+
+def test_a_users_collection_has_to_be_there(qdrant):
+    with pytest.raises(Refused, match="no such collection"):
+        sink_of(qdrant, create=False).prepare(OWNER)
