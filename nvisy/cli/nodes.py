@@ -53,7 +53,7 @@ def _list(
 def _show(kind: Kind, part: Descriptor) -> None:
     say(f"{kind} {part.name}\n  {part.summary}")
     for what, value in _abilities(part).items():
-        say(f"  {what}: {value}")
+        say(f"  {what}: {_plainly(value)}")
     params = list(_params(part))
     if params:
         say("\n  parameters")
@@ -63,6 +63,12 @@ def _show(kind: Kind, part: Descriptor) -> None:
     if example:
         say(f"\n  example\n    {json.dumps(_example(kind, part), ensure_ascii=False)}")
     say("")
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _entry(kind: Kind, part: Descriptor) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""`nvisy topics` and `nvisy dlq`, on an embedded log."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from nvisy.codec.codec import Codec
+from nvisy.codec.registry import open_registry
+from nvisy.primitives import Barrier, Change, Document, Provenance
+from nvisy.primitives.provenance import Version
+from nvisy.runtime import dead_letters
+from nvisy.runtime.flight import Failure, Flight, Ticket
+from nvisy.runtime.settings import Settings
+from nvisy.topics.log import Append, Seat, TopicPartition
+from tests.unit.cli.conftest import Call
+
+
+def append(topic: str, records: Sequence[Append], partitions: int = 1) -> None:
+    log = Settings.from_environ().open_log()
+    log.create(topic, partitions)
+    session = log.session(Seat("docs", topic, "c", (), (topic,)))
+    session.append(records)
+    session.commit({})
+    session.close()
+    log.close()
+
+
+@pytest.fixture
+def filled(nvisy: Call) -> None:
+    """A topic with a change, a barrier, a tombstone, text, and bytes that are nothing."""
+    settings = Settings.from_environ()
+    codec = Codec(open_registry({}, settings.state))
+    topic = "docs.files"
+    origin = Provenance("files", "a.md", "file:///a.md")
+    change = Change(origin, "upsert", (Document(text="alpha"),))
+    values = [
+        (change.message_key, codec.encode_change(change, topic, inc=1)),
+        (b"//end/files", codec.encode_barrier(Barrier("end", "files", "run1"), topic)),
+        (b"files/b.md", None),
+        (b"files/c.md", b"\x1b[31mplain text"),
+        (b"files/d.md", b"\xff\xfe\x00"),
+    ]
+    append(topic, [Append(topic, 0, key, value) for key, value in values])
+
+
+@pytest.fixture
+def letter(nvisy: Call) -> None:
+    """One open dead letter and one that was closed."""
+    origin = Provenance("files", "bad.pdf", "file:///bad.pdf", Version(1, 7), run="run1")
+    failure = Failure("text", "decode", "the file is damaged", attempts=1)
+    ticket = Ticket(TopicPartition("docs.files", 0), 7)
+    flight = Flight(Change(origin), ticket, b"%PDF\x1b[31m\xff", failure)
+    entry = dead_letters.entry("docs", "text", "docs.embed", flight, 1)
+    other = Append("docs.dlq", 0, b"text/docs.embed/files/gone.pdf", b"x")
+    closed = dead_letters.closing("docs", other.key, "resolved", 1)
+    append("docs.dlq", [entry, other, closed])
+
+
+def test_a_log_without_topics_says_so_and_makes_nothing(nvisy: Call, tmp_path: Path) -> None:
+    assert nvisy("topics", "list").out.startswith("no topics on embedded:")
+    assert nvisy("topics", "list", "--json").json() == []
+    assert not (tmp_path / ".nvisy").exists()
+
+
+@pytest.mark.usefixtures("filled")
+def test_topics_are_listed_with_their_size(nvisy: Call) -> None:
+    assert nvisy("topics", "list").out.splitlines()[1].split() == ["docs.files", "1", "5"]
+    assert nvisy("topics", "list", "--json").json()[0]["end"] == {"0": 5}
+
+
+@pytest.mark.usefixtures("filled")
+def test_records_are_decoded_and_what_cannot_be_is_shown_as_such(nvisy: Call) -> None:
+    ended = nvisy("topics", "read", "docs.files", "--json")
+    change, barrier, tombstone, text, unknown = (json.loads(line) for line in ended.out.splitlines())
+    assert (change["key"], change["op"], change["version"]) == ("files/a.md", "upsert", [1, 0])
+    assert change["items"][0]["type"] == "Document"
+    assert (barrier["op"], barrier["kind"]) == ("barrier", "end")
+    assert tombstone["op"] == "tombstone"
+    assert text["text"] == "\x1b[31mplain text"
+    assert (unknown["bytes"], bool(unknown["undecodable"])) == (3, True)
+
+
+@pytest.mark.usefixtures("filled")
+def test_what_is_read_cannot_drive_the_terminal(nvisy: Call) -> None:
+    ended = nvisy("topics", "read", "docs.files")
+    assert ended.code == 0
+    assert "\x1b" not in ended.out
+    assert "\\x1b[31mplain text" in ended.out
+
+
+@pytest.mark.usefixtures("filled")
+def test_reading_stops_at_the_limit(nvisy: Call) -> None:
+    assert len(nvisy("topics", "read", "docs.files", "--limit", "2", "--json").out.splitlines()) == 2
+
+
+def test_a_topic_that_is_not_there_is_wrong_usage(nvisy: Call) -> None:
+    assert nvisy("topics", "read", "nowhere").code == 2
+
+
+@pytest.mark.usefixtures("letter")
+def test_open_dead_letters_are_listed(nvisy: Call, graph: Path) -> None:
+    head, line = nvisy("dlq", "list", graph).out.splitlines()
+    assert head.split() == ["id", "when", "node", "kind", "key", "message"]
+    assert line.startswith("0-0 ")
+    assert line.endswith("text  decode  bad.pdf  the file is damaged")
+    (listed,) = nvisy("dlq", "list", graph, "--json").json()
+    assert (listed["id"], listed["key"], listed["version"]) == ("0-0", "bad.pdf", [1, 7])
+
+
+@pytest.mark.usefixtures("letter")
+def test_a_dead_letter_is_shown_with_headers_and_bytes_that_cannot_drive_the_terminal(
+    nvisy: Call, graph: Path
+) -> None:
+    ended = nvisy("dlq", "show", graph, "0-0")
+    assert "  nvisy.error.kind: decode\n" in ended.out
+    assert "the 10 bytes that failed\n%PDF\\x1b[31m\\xff\n" in ended.out
+    assert "\x1b" not in ended.out
+    shown = nvisy("dlq", "show", graph, "0-0", "--json").json()
+    assert base64.b64decode(shown["original_base64"]) == b"%PDF\x1b[31m\xff"
+    assert shown["headers"]["__connect.errors.topic"] == "docs.files"
+
+
+@pytest.mark.usefixtures("letter")
+def test_a_dead_letter_that_was_closed_is_not_shown(nvisy: Call, graph: Path) -> None:
+    ended = nvisy("dlq", "show", graph, "1-0")
+    assert ended.code == 2
+    assert "no open dead letter 1-0" in ended.err
+
+
+def test_a_graph_that_never_ran_has_no_dead_letters(nvisy: Call, graph: Path, tmp_path: Path) -> None:
+    assert nvisy("dlq", "list", graph).out == "no dead letters\n"
+    assert not (tmp_path / ".nvisy").exists()
