@@ -21,6 +21,7 @@ from nvisy.primitives.document import Document
 from nvisy.primitives.embedding import Embedding
 from nvisy.primitives.primitive import Primitive, content_hash
 from nvisy.primitives.provenance import Span
+from nvisy.primitives.values import is_finite
 
 Answer = NDArray[np.float32] | Rejected
 
@@ -124,13 +125,8 @@ class EmbedAction:
         if vectors.shape != expected:
             raise Fatal(f"{self._name} answered with vectors of shape {vectors.shape}, not {expected}")
         vectors.setflags(write=False)
-        finite = np.isfinite(vectors).all(axis=1)
-        return [
-            vector
-            if sound
-            else Rejected(f"{self._name} answered with numbers that are not finite", kind="model")
-            for vector, sound in zip(vectors, finite, strict=True)
-        ]
+        unsound = Rejected(f"{self._name} answered with numbers that are not finite", kind="model")
+        return [vector if is_finite(vector) else unsound for vector in vectors]
 
     def _embedding(self, item: Primitive, text: str, key: str, answer: Answer) -> Embedding | Rejected:
         if isinstance(answer, Rejected):
