@@ -229,7 +229,11 @@ class NotesGroupsTooEarly(MemoryListing):
 
 
 def of_listing(source: type[MemoryListing], folder: type[MemoryFolder] = MemoryFolder) -> Any:
-    return type("Broken", (folder,), {"open": lambda self: source(self)})()
+    class Broken(folder):
+        def open(self):
+            return source(self)
+
+    return Broken()
 
 
 BROKEN_LISTINGS = {
@@ -376,7 +380,11 @@ def of_stream(reader: type[MemoryReader], *, bounded: bool = False) -> MemoryHis
             super().open(position)
             return reader(self._history, 0 if position is None else position)
 
-    return type("Broken", (MemoryHistory,), {"open": lambda self: Stream(self)})(bounded=bounded)
+    class Broken(MemoryHistory):
+        def open(self):
+            return Stream(self)
+
+    return Broken(bounded=bounded)
 
 
 @pytest.fixture(autouse=True)
