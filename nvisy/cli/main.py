@@ -20,6 +20,7 @@ from nvisy.errors import UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "quickstart": "See it work: a folder of documents becomes an index that follows them.",
         "run": "Run a graph: everything its sources hold reaches its sinks.",
         "lint": "Say everything that is wrong with a graph, each with its place.",
         "explain": "Say how a graph would run: stages, topics, delivery, models.",
