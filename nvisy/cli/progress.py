@@ -75,7 +75,7 @@ class Progress:
             for number, node in enumerate(_nodes(view.stage)):
                 counts = view.counters.node(node)
                 done = max(counts.received, counts.emitted)
-                lag = view.lag if number == 0 else None
+                lag = view.lag if number == 0 and view.status != "done" else None
                 status = _status(view) if number == 0 else ""
                 yield NodeProgress(
                     node, counts.received, counts.emitted, counts.failed, self._rate(node, done), lag, status

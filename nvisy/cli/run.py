@@ -68,16 +68,18 @@ class _Task:
 
     def run(self) -> Report:
         """To the end, or until a signal."""
-        checked = checked_graph(self._path)
-        self._graph = checked.graph
-        with progress() as self._seen:
-            self._run = Run(
-                checked,
-                follow=self._follow,
-                allow_mass_delete=self._allow_mass_delete,
-                watch=self._seen.watch,
-            )
-            with self._signals(self._run):
+        with self._signals():
+            checked = checked_graph(self._path)
+            self._graph = checked.graph
+            with progress() as self._seen:
+                self._run = Run(
+                    checked,
+                    follow=self._follow,
+                    allow_mass_delete=self._allow_mass_delete,
+                    watch=self._seen.watch,
+                )
+                if self._signal:
+                    self._run.stop()
                 return self._run.start()
 
     def exit_code(self, ended: Report, *, allow_dead_letters: bool) -> int:
@@ -109,14 +111,15 @@ class _Task:
         return {**known.as_json(), **unknown, "error": said, "exit_code": code_of(error)}
 
     @contextmanager
-    def _signals(self, run: Run) -> Iterator[None]:
+    def _signals(self) -> Iterator[None]:
         """SIGTERM and the first SIGINT stop the run; the second SIGINT ends it where it is."""
 
         def stop(number: int, _frame: FrameType | None) -> None:
             if number == self._signal == signal.SIGINT:
                 raise KeyboardInterrupt
             self._signal = number
-            run.stop()
+            if self._run is not None:
+                self._run.stop()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

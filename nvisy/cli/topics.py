@@ -17,7 +17,7 @@ from nvisy.codec.blobs import Blobs
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
 from nvisy.errors import CodecError, Rejected, UsageError
-from nvisy.primitives import Barrier, Change, PrimitiveTypes
+from nvisy.primitives import Barrier, Change, Primitive, PrimitiveTypes
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import LogRecord, TopicInfo
 
@@ -101,8 +101,13 @@ def _value(record: LogRecord, codec: Codec) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     version = change.origin.version
-    items = [{"type": item.type, "id": item.id, "brief": str(item)} for item in change.items]
+    items = [{"type": item.type, "id": item.id, "brief": _content(item)} for item in change.items]
     return {"op": change.op, "version": list(version) if version else None, "items": items}
+
+
+def _content(item: Primitive) -> str:
+    """What it says, without what the runtime filled in."""
+    return str(item.replaced(id="", content_hash="", parent="", steps="", provenance=None))
 
 
 def _barrier(barrier: Barrier) -> dict[str, Any]:
