@@ -1,22 +1,30 @@
-"""Files of records: JSON Lines and CSV, read as a stream, one document per record."""
+"""Files of records: JSON Lines and CSV, read as a stream, one document per record.
+
+A record that cannot be read is named by its line, and the others go on. Where it is not even clear where the next
+record begins, reading stops, and the whole file counts as not read: nothing of it is then taken for deleted.
+"""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from functools import partial
+from typing import Any, Literal
 
 import orjson
+from pydantic import ValidationError
 
 from nvisy.connector.source import Item, Unreadable
 from nvisy.errors import Rejected
 from nvisy.primitives import Document
 from nvisy.primitives.primitive import MetadataValue
+from nvisy_object._content import BLOCK_BYTES, Version, shown, unreadable
+from nvisy_object._rows import MAX_RECORD_BYTES, Row, csv_rows, jsonl_rows
 
-MAX_RECORD_BYTES = 8 << 20
+HOPELESS = 100
+"""So many records of which none can be read, and the file is taken for something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,115 +35,115 @@ class RecordFormat:
     key: str
     text: str
 
+    @property
+    def salt(self) -> bytes:
+        """Part of every fingerprint: read in another way, a record is another document."""
+        return orjson.dumps([self.format, self.key, self.text])
 
-def read_records(path: Path, key: str, spec: RecordFormat) -> Iterator[Item | Unreadable]:
-    """The records of a file, keyed `key#id`; one that cannot be read is `Unreadable`, the others go on."""
-    reader = _jsonl if spec.format == "jsonl" else _csv
-    uri = path.resolve().as_uri()
-    try:
-        for number, raw, parse in reader(path):
-            yield _record(key, number, raw, parse, spec, uri)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        yield Unreadable(
-            f"{key}#", Rejected(f"cannot read {path} to its end: {reason}", kind="unreadable"), uri
+    def fingerprint(self, version: Version) -> bytes:
+        """Of a whole file."""
+        return hashlib.sha256(self.salt + version.digest).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A file of records; the keys of its records are `key#id`."""
+
+    version: Version
+    key: str
+    uri: str
+    spec: RecordFormat
+
+    def records(self) -> Iterator[Item | Unreadable]:
+        """Every record, and a last word if this was not all of the file, or not the file that was listed."""
+        try:
+            with self.version.open() as content, io.BufferedReader(content, BLOCK_BYTES) as lines:
+                yield from self._read(lines)
+                self.version.must_equal(content)
+        except OSError as error:
+            yield Unreadable(f"{self.key}#", unreadable(self.version.path, error), self.uri)
+        except Rejected as error:
+            yield Unreadable(f"{self.key}#", error, self.uri)
+
+    def _read(self, lines: io.BufferedReader) -> Iterator[Item | Unreadable]:
+        if lines.peek(2)[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+            raise self._rejected("it is UTF-16; convert it to UTF-8", "encoding")
+        salt = hashlib.sha256(self.spec.salt)
+        rows = jsonl_rows(lines) if self.spec.format == "jsonl" else csv_rows(lines, self._header, salt)
+        good = False
+        for count, row in enumerate(self._in_this_file(rows), 1):
+            record = self._record(row, salt)
+            yield record
+            good = good or isinstance(record, Item)
+            if count == HOPELESS and not good:
+                message = f"none of its first {HOPELESS} records can be read; is it {self.spec.format}?"
+                raise self._rejected(message, "decode")
+
+    def _in_this_file(self, rows: Iterator[Row]) -> Iterator[Row]:
+        try:
+            yield from rows
+        except Rejected as error:
+            raise self._rejected(str(error), error.kind) from None
+
+    def _header(self, names: list[str]) -> None:
+        for what, name in (("key", self.spec.key), ("text", self.spec.text)):
+            if name not in names:
+                raise Rejected(
+                    f'its first line, the header, has no field {name!r}; name one of its fields as "{what}"',
+                    kind=f"no_{what}",
+                )
+
+    def _record(self, row: Row, salt: Any) -> Item | Unreadable:
+        uri = f"{self.uri}#line={row.number}"
+        try:
+            if len(row.raw) > MAX_RECORD_BYTES:
+                raise Rejected(f"the record is larger than {MAX_RECORD_BYTES >> 20} MiB", kind="too_large")
+            fields = row.parse()
+            record_id = self._id(fields)
+        except Rejected as error:
+            place = f"{self.key}#line-{row.number}"
+            failure = self._rejected(f"line {row.number}: {error}", error.kind)
+            return Unreadable(place, failure, uri, row.raw[:MAX_RECORD_BYTES])
+        digest = salt.copy()
+        digest.update(row.raw)
+        return Item(f"{self.key}#{record_id}", digest.digest()[:16], partial(self._document, fields), uri)
+
+    def _id(self, fields: Mapping[str, Any]) -> str:
+        value = fields.get(self.spec.key)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool) and -(2**53) < value < 2**53:
+            return orjson.dumps(value).decode()
+        problem = "is missing" if value in (None, "") else "is neither a text nor a number of at most 53 bits"
+        raise Rejected(
+            f'{self.spec.key!r}, the key of the record, {problem}; name another field as "key"', kind="no_key"
         )
-    except (csv.Error, UnicodeDecodeError) as error:
-        yield Unreadable(f"{key}#", Rejected(f"{path} is not {spec.format}: {error}", kind="decode"), uri)
 
-
-Row = tuple[int, bytes, Callable[[bytes], Mapping[str, Any]]]
-
-
-def _record(
-    key: str,
-    number: int,
-    raw: bytes,
-    parse: Callable[[bytes], Mapping[str, Any]],
-    spec: RecordFormat,
-    uri: str,
-) -> Item | Unreadable:
-    place = f"{key}#line-{number}"
-    try:
-        if len(raw) > MAX_RECORD_BYTES:
-            raise Rejected(f"the record is larger than {MAX_RECORD_BYTES >> 20} MiB", kind="too_large")
-        fields = parse(raw)
-        record_id = fields.get(spec.key)
-        if record_id is None or record_id == "" or isinstance(record_id, dict | list):
+    def _document(self, fields: Mapping[str, Any]) -> Document:
+        name = self.spec.text
+        if name not in fields:
+            raise Rejected(f'the record has no {name!r}; name another field as "text"', kind="no_text")
+        text = "" if fields[name] is None else fields[name]
+        if not isinstance(text, str):
+            raise Rejected(f'the field {name!r} is no text; name another one as "text"', kind="no_text")
+        metadata = {field: _metadata(value) for field, value in fields.items() if field != name}
+        try:
+            return Document(text=text, metadata=metadata)
+        except ValidationError as error:
             raise Rejected(
-                f'the record has no {spec.key!r}, which is its key; name another field as "key"',
-                kind="no_key",
-            )
-    except Rejected as error:
-        return Unreadable(
-            place,
-            Rejected(f"{place}: {error}", kind=error.kind),
-            f"{uri}#line={number}",
-            raw[:MAX_RECORD_BYTES],
-        )
-    return Item(
-        key=f"{key}#{record_id}",
-        fingerprint=hashlib.sha256(raw).digest()[:16],
-        load=lambda: _document(fields, spec),
-        uri=f"{uri}#line={number}",
-    )
+                f"the record makes no document: {error.errors()[0]['msg']}", kind="decode"
+            ) from None
 
-
-def _document(fields: Mapping[str, Any], spec: RecordFormat) -> Document:
-    text = fields.get(spec.text)
-    rest = {name: _metadata(value) for name, value in fields.items() if name != spec.text}
-    if text is not None and not isinstance(text, str):
-        raise Rejected(f'the field {spec.text!r} is no text; name another one as "text"', kind="decode")
-    return Document(text=text or "", metadata=rest)
+    def _rejected(self, message: str, kind: str) -> Rejected:
+        return Rejected(f"{shown(self.version.path)}: {message}", kind=kind)
 
 
 def _metadata(value: Any) -> MetadataValue:
-    """Values that stores can filter by stay as they are; nested ones become JSON text."""
-    if value is None or isinstance(value, bool | int | float | str):
+    """Values that stores can filter by stay as they are; nested ones, and integers beyond 64 bits, become JSON text."""
+    if value is None or isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
         return value
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return value
     return orjson.dumps(value).decode()
-
-
-def _jsonl(path: Path) -> Iterator[Row]:
-    with path.open("rb", buffering=1 << 20) as lines:
-        number = 0
-        while line := lines.readline(MAX_RECORD_BYTES + 2):
-            number += 1
-            if not line.endswith(b"\n"):
-                _skip_line(lines, line)
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if line := line.strip():
-                yield number, line, _parse_json
-
-
-def _skip_line(lines: BinaryIO, begun: bytes) -> None:
-    """Move past the rest of a line that is too long to keep."""
-    while begun and not begun.endswith(b"\n"):
-        begun = lines.readline(MAX_RECORD_BYTES)
-
-
-def _parse_json(raw: bytes) -> Mapping[str, Any]:
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Rejected(f"it is no JSON: {error}", kind="decode") from None
-    if not isinstance(value, dict):
-        raise Rejected("it is JSON, but no object", kind="decode")
-    return value
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, strict=True)
-        for row in reader:
-            yield reader.line_num, orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS), _parse_row
-
-
-def _parse_row(raw: bytes) -> Mapping[str, Any]:
-    fields: dict[str, Any] = orjson.loads(raw)
-    if "None" in fields or None in fields.values():
-        raise Rejected("it has not as many fields as the header names", kind="decode")
-    return fields

@@ -11,6 +11,7 @@ from re import DOTALL, Pattern, escape
 from re import compile as compile_pattern
 
 from nvisy.errors import Rejected
+from nvisy_object._content import Signature, shown, signature_of, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Found:
     stat: os.stat_result
 
     @property
-    def signature(self) -> tuple[int, int, int, int]:
+    def signature(self) -> Signature:
         """Changes whenever the file was written, replaced or touched."""
-        return (self.stat.st_size, self.stat.st_mtime_ns, self.stat.st_ctime_ns, self.stat.st_ino)
+        return signature_of(self.stat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,51 +38,68 @@ class Unlisted:
 
 
 class Walk:
-    """Lists the regular files below `root` whose key matches `glob`.
+    """Lists the regular files below `root` whose key matches `glob`; a root that is a file is the only one.
 
-    Symbolic links are not followed, so that nothing outside the root is ever read; names that begin with a dot are
-    left out unless the pattern names them.
+    Symbolic links below the root are not followed, so that nothing outside it is ever read; names that begin with a
+    dot are left out unless the pattern names them. What disappears while the walk goes on is not listed.
     """
 
     def __init__(self, root: Path, glob: str) -> None:
         self._root = root
-        self._pattern = _pattern(glob)
+        self._pattern = compile_glob(glob)
         self._hidden = any(part.startswith(".") for part in glob.split("/"))
 
     def __iter__(self) -> Iterator[Found | Unlisted]:
         """Every file, folder by folder, in the order of their names."""
-        if self._root.is_file():
-            yield Found(self._root.name, self._root, self._root.stat())
+        root = self._root.resolve()
+        if root.is_file():
+            yield Found(shown(Path(root.name)), root, root.stat())
             return
-        yield from self._folder(self._root, "")
-
-    def _folder(self, folder: Path, prefix: str) -> Iterator[Found | Unlisted]:
-        try:
-            with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            yield Unlisted(prefix, folder, _unreadable(folder, error))
-            return
-        for entry in listed:
-            if entry.name.startswith(".") and not self._hidden:
-                continue
-            key = prefix + _text(entry.name)
+        pending = [("", str(root))]
+        while pending:
+            prefix, folder = pending.pop()
+            folders: list[tuple[str, str]] = []
             try:
-                found = entry.stat(follow_symlinks=False)
-            except OSError as error:
-                yield Unlisted(key, Path(entry.path), _unreadable(Path(entry.path), error))
+                for entry in _entries(folder):
+                    if self._hidden or not entry.name.startswith("."):
+                        yield from self._look(entry, prefix, folders)
+            except FileNotFoundError:
                 continue
-            if stat.S_ISDIR(found.st_mode):
-                yield from self._folder(Path(entry.path), f"{key}/")
-            elif stat.S_ISREG(found.st_mode) and self._pattern.fullmatch(key):
-                yield Found(key, Path(entry.path), found)
+            except OSError as error:
+                yield Unlisted(prefix, Path(folder), unreadable(Path(folder), error))
+            pending += reversed(folders)
+
+    def _look(
+        self, entry: os.DirEntry[str], prefix: str, folders: list[tuple[str, str]]
+    ) -> Iterator[Found | Unlisted]:
+        key = prefix + shown(Path(entry.name))
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            yield Unlisted(key, Path(entry.path), unreadable(Path(entry.path), error))
+            return
+        if stat.S_ISDIR(found.st_mode):
+            folders.append((f"{key}/", entry.path))
+        elif stat.S_ISREG(found.st_mode) and self._pattern.fullmatch(key):
+            yield Found(key, Path(entry.path), found)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 _TOKENS = compile_pattern(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", DOTALL)
 
 
-def _pattern(glob: str) -> Pattern[str]:
-    """`**/` stands for any folders or none; `*`, `?` and `[…]` stay within one name."""
+def compile_glob(glob: str) -> Pattern[str]:
+    """`**/` stands for any folders or none; `*`, `?` and `[…]` stay within one name.
+
+    Raises:
+        re.error: A `[…]` that means nothing.
+    """
     return compile_pattern("".join(_translated(token) for token in _TOKENS.findall(glob)), DOTALL)
 
 
@@ -96,22 +114,7 @@ def _translated(token: str) -> str:
         case "?":
             return "[^/]"
         case _ if len(token) > 1:
-            return (
-                f"(?![/])[{'^' if token[1] == '!' else ''}{escape(token[1:-1].removeprefix('!'))}]".replace(
-                    r"\-", "-"
-                )
-            )
+            negated, members = token[1] == "!", escape(token[1:-1].removeprefix("!")).replace(r"\-", "-")
+            return f"(?!/)[{'^' if negated else ''}{members}]"
         case _:
             return escape(token)
-
-
-def _text(name: str) -> str:
-    """A file's name as text that can be written down, whatever its bytes are."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _unreadable(path: Path, error: OSError) -> Rejected:
-    reason = error.strerror or type(error).__name__
-    return Rejected(
-        f"cannot read {path}: {reason}; make it readable and run again", kind="unreadable", retryable=True
-    )

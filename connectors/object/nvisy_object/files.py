@@ -1,30 +1,33 @@
 """`object/files`: the files below a folder, or the records of its files, as documents.
 
-Unit: a file, keyed by its path relative to `path`; with `format`, a record, keyed `path#id`. Guarantee: every pass
-lists everything and compares contents by SHA-256, so a file that was touched but not changed is not sent again, and one
-that was changed without its time being changed is. What a pass could not read is never taken for deleted.
+Unit: a file, keyed by its path relative to `path`; with `format`, a record, keyed `path#id` (a `#` in the path is
+written `%23` there). Guarantee: every pass lists everything and compares contents by SHA-256, so a file that was
+touched but not changed is not sent again, and one that was changed without its time being changed is; only between the
+passes of one process do size and times vouch for a file. What a pass could not read is never taken for deleted.
 """
 
 from __future__ import annotations
 
-import hashlib
+import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from nvisy.connector.descriptor import Context, Params, SourceDescriptor
 from nvisy.connector.shape import Shape
 from nvisy.connector.source import Entry, Group, Item, SourceCapabilities, Unreadable
 from nvisy.errors import Rejected, Unreachable
 from nvisy.primitives import Document
-from nvisy_object._records import RecordFormat, read_records
-from nvisy_object._walk import Found, Unlisted, Walk
+from nvisy_object._content import Signature, Version, read_version, shown, unreadable
+from nvisy_object._records import RecordFile, RecordFormat
+from nvisy_object._walk import Found, Unlisted, Walk, compile_glob
 
-HELD_BYTES = 64 << 10
-"""Contents up to here are kept from hashing to loading; larger files are read twice instead."""
+SETTLED_AFTER_NS = 2_000_000_000
+"""How long after its last write a file's times are trusted: file systems count in up to two seconds."""
 
 
 class FilesParams(Params):
@@ -32,7 +35,8 @@ class FilesParams(Params):
 
     path: Path = Field(description="A folder, or one file. Relative to the graph file.")
     glob: str = Field(
-        "**/*", description="Which files below it. Names that begin with a dot only if the pattern does."
+        "**/*",
+        description="Which files below it. Names that begin with a dot only if the pattern names one; links never.",
     )
     format: Literal["jsonl", "csv"] | None = Field(
         None,
@@ -52,6 +56,22 @@ class FilesParams(Params):
         1.0, alias="pollSeconds", gt=0, description="How often to look for changes when followed."
     )
 
+    @field_validator("glob")
+    @classmethod
+    def _glob_means_something(cls, glob: str) -> str:
+        try:
+            compile_glob(glob)
+        except re.error as error:
+            raise ValueError(f"the pattern {glob!r} means nothing: {error}") from None
+        return glob
+
+    @model_validator(mode="after")
+    def _fields_belong_to_a_format(self) -> Self:
+        for name in ("key", "text"):
+            if self.format is None and name in self.model_fields_set:
+                raise ValueError(f'"{name}" names a field of a record: say "format" too, or leave it out')
+        return self
+
 
 class FilesSource:
     """Lists files. The signature of each is kept while the source is open, so that polling re-reads only what moved."""
@@ -60,28 +80,43 @@ class FilesSource:
         self.capabilities = CAPABILITIES
         self._params = params
         self._walk = Walk(params.path, params.glob)
-        self._hashes: dict[str, tuple[tuple[int, ...], bytes]] = {}
-        self._listed: set[tuple[str, tuple[int, ...]]] = set()
+        self._listed: dict[str, _Listed] = {}
+        self._device: int | None = None
         self._looked_at = 0.0
 
     def check(self) -> None:
         """The path has to be there: a folder that is not mounted must not look like one that was emptied."""
         path = self._params.path
-        if not path.exists():
-            raise Unreachable(f'there is no file or folder {path}; correct "path", or mount it')
+        try:
+            found = path.stat()
+            if path.is_dir():
+                os.scandir(path).close()
+            elif path.is_file():
+                path.open("rb").close()
+            else:
+                raise Unreachable(f'{shown(path)} is neither a file nor a folder; correct "path"')
+        except FileNotFoundError:
+            raise Unreachable(
+                f'there is no file or folder {shown(path)}; correct "path", or mount it'
+            ) from None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise Unreachable(f"cannot read {shown(path)}: {reason}; make it readable") from None
+        if self._device not in (None, found.st_dev):
+            raise Unreachable(f"{shown(path)} is on another device than before; mount what was there")
+        self._device = found.st_dev
 
     def scan(self) -> Iterator[Entry]:
         """Everything there is now."""
         self.check()
-        listed: set[tuple[str, tuple[int, ...]]] = set()
+        listed: dict[str, _Listed] = {}
         for found in self._walk:
             if isinstance(found, Unlisted):
                 yield Unreadable(found.key, found.error, found.path.as_uri())
-                continue
-            listed.add((found.key, found.signature))
-            yield self._entry(found)
+            elif entry := self._entry(found, listed):
+                yield entry
+        self.check()
         self._listed = listed
-        self._hashes = {key: self._hashes[key] for key, _ in listed if key in self._hashes}
         self._looked_at = time.monotonic()
 
     def wait(self, timeout_s: float) -> bool:
@@ -91,67 +126,70 @@ class FilesSource:
             time.sleep(timeout_s)
             return False
         time.sleep(max(due_s, 0.0))
+        moved = self._moved()
         self._looked_at = time.monotonic()
-        return {(f.key, f.signature) for f in self._walk if isinstance(f, Found)} != self._listed
+        return moved
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _entry(self, found: Found) -> Entry:
-        uri = found.path.resolve().as_uri()
-        params = self._params
+    def _moved(self) -> bool:
+        count = 0
+        for found in self._walk:
+            if isinstance(found, Found):
+                known = self._listed.get(found.key)
+                if known is None or known.signature != found.signature or not known.settled:
+                    return True
+                count += 1
+        return count != len(self._listed)
+
+    def _entry(self, found: Found, listed: dict[str, _Listed]) -> Entry | None:
+        """What to list for a file; nothing if it is gone by now."""
+        params, uri = self._params, found.path.as_uri()
+        # In the keys of records a `#` ends the file's name, so that no file's keys lie below another's.
+        key = found.key if params.format is None else found.key.replace("#", "%23")
+        failed_key = key if params.format is None else f"{key}#"
+        listed[found.key] = _Listed(found.signature, b"", settled=True)
         if params.format is None and found.stat.st_size > params.max_bytes:
-            return Unreadable(found.key, _too_large(found, params.max_bytes), uri)
+            return Unreadable(failed_key, _too_large(found, params.max_bytes), uri)
         try:
-            fingerprint, content = self._fingerprint(found)
+            version = self._version(found)
+        except FileNotFoundError:
+            del listed[found.key]
+            return None
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            return Unreadable(
-                found.key,
-                Rejected(f"cannot read {found.path}: {reason}", kind="unreadable", retryable=True),
-                uri,
-            )
-        if params.format is not None:
-            spec = RecordFormat(params.format, params.key, params.text)
-            return Group(found.key, fingerprint, lambda: read_records(found.path, found.key, spec), uri)
-        return Item(found.key, fingerprint, lambda: _document(found, content), uri)
+            return Unreadable(failed_key, unreadable(found.path, error), uri)
+        except Rejected as error:
+            return Unreadable(failed_key, error, uri)
+        listed[found.key] = _Listed(version.signature, version.digest, settled=not _is_recent(version))
+        if params.format is None:
+            return Item(key, version.digest, lambda: Document(content=version.read()), uri)
+        spec = RecordFormat(params.format, params.key, params.text)
+        return Group(key, spec.fingerprint(version), RecordFile(version, key, uri, spec).records, uri)
 
-    def _fingerprint(self, found: Found) -> tuple[bytes, bytes | None]:
-        """SHA-256 of the content, and the content itself where it is small."""
-        signature, known = self._hashes.get(found.key, ((), b""))
-        if signature == found.signature and not _racy(found):
-            return known, None
-        digest = hashlib.sha256()
-        content: bytes | None = None
-        with found.path.open("rb") as file:
-            if found.stat.st_size <= HELD_BYTES:
-                content = file.read()
-                digest.update(content)
-            else:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        self._hashes[found.key] = (found.signature, digest.digest()[:16])
-        return digest.digest()[:16], content
+    def _version(self, found: Found) -> Version:
+        known = self._listed.get(found.key)
+        if known and known.settled and known.digest and known.signature == found.signature:
+            return Version(found.path, found.stat.st_size, found.signature, known.digest, None)
+        return read_version(found.path)
 
 
-def _racy(found: Found) -> bool:
-    """Written so lately that a second write could have left the same time behind."""
-    return time.time_ns() - found.stat.st_mtime_ns < 2_000_000_000
+class _Listed(NamedTuple):
+    """A file as the last pass found it. Not settled: a second write could have left the same signature behind."""
+
+    signature: Signature
+    digest: bytes
+    settled: bool
 
 
-def _document(found: Found, content: bytes | None) -> Document:
-    if content is None:
-        try:
-            content = found.path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise Rejected(f"cannot read {found.path}: {reason}", kind="unreadable", retryable=True) from None
-    return Document(content=content)
+def _is_recent(version: Version) -> bool:
+    _, _, changed_ns, _ = version.signature
+    return abs(time.time_ns() - changed_ns) < SETTLED_AFTER_NS
 
 
 def _too_large(found: Found, max_bytes: int) -> Rejected:
     return Rejected(
-        f'{found.path} has {found.stat.st_size} bytes, more than the {max_bytes} that "maxBytes" allows',
+        f'{shown(found.path)} has {found.stat.st_size} bytes, more than the {max_bytes} that "maxBytes" allows',
         kind="too_large",
     )
 
