@@ -54,6 +54,8 @@ class Steps:
         if not isinstance(node.node, ActionNode):
             return None
         assert isinstance(node.descriptor, ActionDescriptor)
+        if node.descriptor.whole_stream:
+            return None  # it decides where the stage ends: `DeduplicatingOutlet`
         action = node.descriptor.build(node.params, self._checked.context(name, self._state))
         self._closing.callback(action.close)
         self._models.append(action)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from nvisy.actions._first_owner import FirstOwner
 from nvisy.catalog import Catalog
 from nvisy.connector.descriptor import SinkDescriptor
 from nvisy.connector.source import ListingSource
@@ -18,13 +19,15 @@ from nvisy.graph.parse import parse as parse_graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
 from nvisy.plan.model import Stage
+from nvisy.primitives.change import Change
 from nvisy.primitives.primitive import content_hash
 from nvisy.runtime import dead_letters
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.building import Steps
 from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
-from nvisy.runtime.flight import Flight
+from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up, place_of
+from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.flow import build_flow, run_flow, terminals
 from nvisy.runtime.foreign import EventsOutlet
 from nvisy.runtime.known import KnownKeys
@@ -35,6 +38,7 @@ from nvisy.runtime.reading import Reader, ReadingThread, TopicReader
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import OpenSink, open_outlet, prepare
+from nvisy.runtime.steps import Stamp
 from nvisy.runtime.streaming import StreamingReader
 from nvisy.runtime.writing import DeadLetterBook, WritingThread
 from nvisy.topics.log import Log, Seat, Session, TopicPartition
@@ -203,7 +207,8 @@ class _Work:
         match outlet.kind:
             case "topic":
                 self._codecs.codec.prepare(outlet.name)
-                return TopicOutlet(outlet.name, self.session, self._codecs.codec, self._inc(outlet.name))
+                topic = TopicOutlet(outlet.name, self.session, self._codecs.codec, self._inc(outlet.name))
+                return self._deduplicating(topic) if self.stage.alone else topic
             case "foreign":
                 return self._events_outlet(outlet.node)
             case _:
@@ -238,8 +243,11 @@ class _Work:
             return self._reader.state(through)
         return {}
 
-    def committed(self, flights: Sequence[Flight]) -> None:
-        """These stand in the log now."""
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
+        """These stand in the log now, and the input has been read up to `positions`."""
+        for outlet in self.outlets:
+            if isinstance(outlet, DeduplicatingOutlet):
+                outlet.committed(positions)
         if isinstance(self._reader, ListingReader):
             self._reader.committed(flights)
         elif isinstance(self._reader, StreamingReader):
@@ -319,6 +327,24 @@ class _Work:
                 known.note(notes)
                 notes = {}
         known.note(notes, followed=ends)
+
+    def _deduplicating(self, topic: TopicOutlet) -> Outlet:
+        graph, node = self._checked.graph.id, self.stage.nodes[0]
+        owners = FirstOwner(self._settings.state / "owners" / f"{graph}.{node}.{self.seat.config}.db")
+
+        def records() -> Iterator[tuple[Ticket, Change]]:
+            for inlet in self.stage.inlets:
+                for record in self._log.scan(inlet.name):
+                    yield place_of(record), self._codecs.decoder(inlet).decode(record)
+
+        def read_back(ticket: Ticket) -> Change | None:
+            inlet = next(one for one in self.stage.inlets if one.name == ticket.at.topic)
+            record = self._log.read(*ticket.at, ticket.offset)
+            return self._codecs.decoder(inlet).decode(record) if record is not None else None
+
+        bring_up(owners, self.session.positions(), records)
+        stamp = Stamp(node, self._checked.nodes[node].config_hash)
+        return DeduplicatingOutlet(topic, owners, read_back, stamp, self.counters.node(node))
 
     def _events_outlet(self, node: str) -> EventsOutlet:
         checked = self._checked.nodes[node]

@@ -28,9 +28,14 @@ class Stamp:
         self._steps: dict[str, str] = {}
 
     def children(
-        self, parent: Primitive, made: Iterable[Primitive], origin: Provenance, seen: Counter[str]
+        self,
+        parent: Primitive,
+        made: Iterable[Primitive],
+        origin: Provenance,
+        seen: Counter[str] | None = None,
     ) -> list[Primitive]:
         """The primitives that `parent` became. `seen` counts equal chunks within the change."""
+        seen = Counter() if seen is None else seen
         steps = self._steps.get(parent.steps) or self._extend(parent.steps)
         stamped: list[Primitive] = []
         for ordinal, child in enumerate(made):
@@ -172,7 +177,7 @@ class RouteStep:
                 if port is None:
                     self._counters.filtered += 1
                     continue
-                passed = self._stamp.children(item, (item,), flight.change.origin, Counter())
+                passed = self._stamp.children(item, (item,), flight.change.origin)
                 ports[port] = (*ports.get(port, ()), *passed)
                 self._counters.emitted += 1
         except Rejected as error:

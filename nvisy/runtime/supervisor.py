@@ -27,6 +27,8 @@ from nvisy.topics.log import Log, Seat
 
 MAX_RESTARTS = 5
 LAG_S = 1.0
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 10.0
 STOP_S = 25.0
 
 _log = logging.getLogger(__name__)
@@ -70,6 +72,9 @@ class _Child:
         self.ends: list[tuple[str, int, int]] | None = None
         self.error: tuple[str, int] | None = None
         self.life = 0
+        self.worked = False
+        self.outages = 0
+        self.due: float | None = None
         self.process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -82,7 +87,8 @@ class _Child:
         )
         assert process.stdin is not None
         self.life += 1
-        threading.Thread(target=self._listen, args=(process, self.life), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(process, self.life), daemon=True)
+        self._listener.start()
         self.process = process
         self.send(self._spec.to_json())
         return process
@@ -90,8 +96,9 @@ class _Child:
     def _listen(self, process: subprocess.Popen[bytes], life: int) -> None:
         assert process.stdout is not None
         stage = self.view.stage.id
-        for raw in process.stdout:
-            self._events.put((stage, life, parse(raw)))
+        with process.stdout:
+            for raw in process.stdout:
+                self._events.put((stage, life, parse(raw)))
         process.wait()
         self._events.put((stage, life, {"kind": "exit", "code": process.returncode}))
 
@@ -113,10 +120,13 @@ class _Child:
 
     def restart(self) -> None:
         """Start the stage again where it stopped."""
+        self._close_orders()
         self._earlier = self.view.counters
         self.view.lives += 1
         self.view.status = "starting"
         self.error = None
+        self.due = None
+        self.worked = False
         self.process = self._spawn()
 
     def end(self) -> None:
@@ -124,12 +134,15 @@ class _Child:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    _log.debug("stage %s: its pipe was closed", self.view.stage.id)
+        self._listener.join()
+        self._close_orders()
+
+    def _close_orders(self) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            _log.debug("stage %s: its pipe was closed", self.view.stage.id)
 
 
 class Supervisor:
@@ -201,6 +214,7 @@ class Supervisor:
             stage, life, message = self._events.get(timeout=0.1)
         except queue.Empty:
             self._ask_lag()
+            self._restart_due()
             self._watch(self.views())
             return
         child = self._children[stage]
@@ -219,6 +233,7 @@ class Supervisor:
                 self._go()
             case "counters":
                 child.counted(message["counters"])
+                child.outages = 0 if child.worked else child.outages
                 view.in_flight = message["in_flight"]
                 view.waiting = ""
             case "waiting":
@@ -250,6 +265,7 @@ class Supervisor:
             for child in self._children.values():
                 if child.view.status == "ready":
                     child.view.status = "running"
+                    child.worked = True
                     child.send(line("go"))
                     if child.ends is not None:
                         child.send(line("drain", ends=child.ends))
@@ -263,14 +279,37 @@ class Supervisor:
             self._drain_below(view.stage)
             return
         if child.error is not None:
+            message, exit_code = child.error
+            if exit_code == Unreachable.exit_code and self._may_wait(child):
+                view.status, view.waiting = "starting", message
+                wait_s = min(FIRST_WAIT_S * 2**child.outages, LONGEST_WAIT_S)
+                child.outages += 1
+                child.due = time.monotonic() + wait_s
+                _log.warning("stage %s: %s; trying again in %.0f s", view.stage.id, message, wait_s)
+                return
             view.status = "failed"
-            raise StageFailed(view.stage.id, *child.error)
+            raise StageFailed(view.stage.id, message, exit_code)
         died_of = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if view.lives > MAX_RESTARTS or self._stop.is_set():
             view.status = "failed"
             raise StageFailed(view.stage.id, f"its process died {view.lives} times, of {died_of} at last", 1)
         _log.warning("stage %s: its process died of %s and is started again", view.stage.id, died_of)
         child.restart()
+
+    def _may_wait(self, child: _Child) -> bool:
+        """An outage is waited for when the graph is followed, unless it never worked in the first place."""
+        return self._follow and not self._stop.is_set() and (child.worked or child.outages > 0)
+
+    def _restart_due(self) -> None:
+        """Start those again whose outage has been waited for long enough."""
+        for child in self._children.values():
+            if child.due is None:
+                continue
+            if self._stop.is_set():
+                child.due = None
+                child.view.status = "done"
+            elif time.monotonic() >= child.due:
+                child.restart()
 
     def _drain_below(self, done: Stage) -> None:
         """The stages behind `done` have their whole input now: tell them where it ends."""

@@ -27,7 +27,7 @@ SETTLE_IDLE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
-Committed = Callable[[Sequence[Flight]], None]
+Committed = Callable[[Sequence[Flight], Mapping[TopicPartition, int]], None]
 
 
 class DeadLetterBook:
@@ -200,4 +200,4 @@ class WritingThread:
         self._session.commit(positions, self._state())
         self._last_commit = time.monotonic()
         self._uncommitted = False
-        self._committed(through)
+        self._committed(through, positions)
