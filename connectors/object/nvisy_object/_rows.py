@@ -59,11 +59,13 @@ def csv_rows(file: BufferedReader, check: Callable[[list[str]], None], digest: A
                 raise Rejected(f"it is no CSV from line {lines.first} on: {error}", kind="decode") from None
             yield Row(lines.number, lines.raw, partial(_refuse, f"it is no CSV: {error}"))
             continue
+        if not values:
+            continue
         if header is None:
             header = _named(values)
             check(header)
             digest.update(lines.raw)
-        elif values:
+        else:
             broken = lines.broken
             parse = partial(_refuse, "it is not UTF-8") if broken else partial(_fields, header, values)
             yield Row(lines.number, lines.raw, parse)
