@@ -1,7 +1,7 @@
 """`deduplicate`: one of several documents with the same content, and the next one when that goes away.
 
 Which one is kept can only be told with every document in view, so the runtime runs this as a stage of its own, with
-`nvisy.actions._first_owner` as its memory; there is nothing to build here.
+`nvisy.actions.first_owner` as its memory; there is nothing to build here.
 """
 
 from __future__ import annotations

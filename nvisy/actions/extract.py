@@ -9,10 +9,11 @@ from pydantic import Field
 from nvisy.connector.action import EachAction
 from nvisy.connector.descriptor import ActionDescriptor, Context, Models, Params
 from nvisy.connector.shape import Shape, ShapeMismatch
+from nvisy.errors import Rejected
 from nvisy.primitives.document import Document
 from nvisy.primitives.primitive import Primitive, content_hash
 from nvisy.primitives.values import MetadataValue
-from nvisy.text.extract import extract
+from nvisy.text.extract import Extracted, extract
 
 
 class ExtractParams(Params):
@@ -39,7 +40,7 @@ class ExtractAction:
         assert isinstance(item, Document)
         if item.content is None:
             return (item,)
-        found = extract(item.content, item.media_type, name=item.key, text_field=self._text_field)
+        found = self._extracted(item.content, item)
         title = found.metadata.get("title")
         metadata: dict[str, MetadataValue] = {**found.metadata, **item.metadata}
         return (
@@ -52,6 +53,15 @@ class ExtractAction:
                 metadata=metadata,
             ),
         )
+
+    def _extracted(self, content: bytes, item: Document) -> Extracted:
+        """What is in a document; an empty one is no fault: it says that there is nothing to find any more."""
+        try:
+            return extract(content, item.media_type, name=item.key, text_field=self._text_field)
+        except Rejected as error:
+            if error.kind == "empty":
+                return Extracted("", {})
+            raise
 
     def close(self) -> None:
         """Nothing is held."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from nvisy.actions._first_owner import Decision, FirstOwner, Name, Seen
+from nvisy.actions.first_owner import Decision, FirstOwner, Name, Seen
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters

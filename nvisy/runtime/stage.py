@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from nvisy.actions._first_owner import FirstOwner
+from nvisy.actions.first_owner import FirstOwner
 from nvisy.catalog import Catalog
 from nvisy.connector.descriptor import SinkDescriptor
 from nvisy.connector.source import ListingSource

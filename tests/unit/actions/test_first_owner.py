@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nvisy.actions._first_owner import Decision, FirstOwner, Name, Seen
+from nvisy.actions.first_owner import Decision, FirstOwner, Name, Seen
 from nvisy.primitives import Version
 
 
