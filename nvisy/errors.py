@@ -49,7 +49,9 @@ class Fault:
     file: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file or 'graph'}:{self.line}:{self.column}" if self.line else (self.pointer or "graph")
+        where = (
+            f"{self.file or 'graph'}:{self.line}:{self.column}" if self.line else (self.pointer or "graph")
+        )
         hint = f"; {self.hint}" if self.hint else ""
         return f"{where}  {self.code}  {self.message}{hint}"
 
@@ -86,7 +88,7 @@ class Unreachable(NvisyError):  # noqa: N818 - a state of the world, and reads a
 
 
 class Refused(NvisyError):  # noqa: N818
-    """Going on would corrupt or destroy something: another run holds the graph, a source has a gap, …"""
+    """Going on would corrupt or destroy something: another run holds the graph, or a source has a gap."""
 
     exit_code = 6
 
