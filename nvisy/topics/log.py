@@ -102,7 +102,7 @@ class Session(Protocol):
 
         Raises:
             Refused: A position is no longer in the log (state `gap`), or a topic was made anew.
-            Unreachable: The log does not answer; the session is of no use any more and must be closed.
+            Unreachable: The log does not answer, or deals partitions anew; close the session, open another.
         """
 
     def append(self, records: Sequence[Append]) -> None:

@@ -23,23 +23,23 @@ class Caller:
 
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._hung = False
+        self._over = ""
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def call(self, doing: str, timeout_s: float, function: Callable[[], T]) -> T:
         """What `function` returns or raises.
 
         Raises:
-            Unreachable: It has not come back after `timeout_s` seconds, or an earlier one never did.
+            Unreachable: It has not come back after `timeout_s` seconds, or an earlier one never did, or it was closed.
         """
-        if self._hung:
-            raise Unreachable(f"{doing}: an earlier call never came back")
+        if self._over:
+            raise Unreachable(f"{doing}: {self._over}")
         answers: _Answers = queue.SimpleQueue()
         self._jobs.put((function, answers))
         try:
             result, error = answers.get(timeout=timeout_s)
         except queue.Empty:
-            self._hung = True
+            self._over = "an earlier call never came back"
             raise Unreachable(f"{doing}: no answer after {timeout_s:.0f} s") from None
         if error is not None:
             raise error
@@ -47,6 +47,7 @@ class Caller:
 
     def close(self) -> None:
         """End the thread once it is idle."""
+        self._over = self._over or "it was closed"
         self._jobs.put(None)
 
     def _work(self) -> None:

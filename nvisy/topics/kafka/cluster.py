@@ -66,6 +66,10 @@ class Cluster:
             self._admin = self._made(AdminClient, {"retry.backoff.ms": 50, "retry.backoff.max.ms": 500})
         return self._admin
 
+    def close(self) -> None:
+        """Let go of the client for everything but records; it is made again when it is needed."""
+        self._admin = None
+
     def consumer(self, settings: Mapping[str, Any]) -> Consumer:
         """A reader of committed records that commits nothing by itself."""
         consumer: Consumer = self._made(Consumer, {**_READING, **settings})

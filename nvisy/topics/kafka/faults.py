@@ -12,8 +12,13 @@ _TAKEN_OVER = frozenset(
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.PRODUCER_FENCED,
         KafkaError.FENCED_INSTANCE_ID,
+    }
+)
+_MOVED_ON = frozenset(
+    {
         KafkaError.ILLEGAL_GENERATION,
         KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
         KafkaError.INVALID_PRODUCER_ID_MAPPING,
     }
 )
@@ -43,6 +48,10 @@ def fault_of(error: KafkaError, doing: str, url: str) -> NvisyError:
         return Refused(
             f"{doing}: the seat was taken over by another process, "
             f"or left with a transaction open for too long ({said})"
+        )
+    if code in _MOVED_ON:
+        return Unreachable(
+            f"{doing}: {url} dealt the stage's partitions anew ({said}): open its session again"
         )
     if code in _GAP:
         return Refused(f"gap: {doing}: the position is no longer in the log ({said})")

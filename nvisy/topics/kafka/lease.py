@@ -25,6 +25,7 @@ from nvisy.topics.kafka.writer import Writer
 from nvisy.topics.lock import lock
 from nvisy.topics.log import Append
 
+FORMAT = 1
 LEASE_S = 5.0
 _RENEW_S = 1.0
 _WATCH_S = 0.25
@@ -64,6 +65,7 @@ class Leases:
         for record in scan(self._cluster, self._topics.existing(self.topic), {0: start}):
             if record.key == CLAIM_KEY and record.value is not None:
                 said = json.loads(record.value)
+                self._check_format(said["format"])
                 token = record.offset if said["token"] is None else said["token"]
                 found = Lease(said["owner"], said["place"], token, record.offset, said["live"])
         return found
@@ -74,9 +76,18 @@ class Leases:
 
     def write(self, writer: Writer, owner: str, place: str, token: int | None, *, live: bool = True) -> None:
         """Take the lease (without a token), renew it, or give it up."""
-        value = json.dumps({"owner": owner, "place": place, "token": token, "live": live}).encode()
+        value = json.dumps(
+            {"format": FORMAT, "owner": owner, "place": place, "token": token, "live": live}
+        ).encode()
         writer.append([Append(self.topic, 0, CLAIM_KEY, value)])
         writer.commit({}, None)
+
+    def _check_format(self, found: int) -> None:
+        if found != FORMAT:
+            raise Refused(
+                f"the claim in topic {self.topic!r} has format {found}, "
+                f"this version of nvisy reads format {FORMAT}: upgrade nvisy"
+            )
 
     def written_after(self, before: Lease | None) -> Lease:
         """The lease that was just committed: readers see it only once the broker has written its marker."""

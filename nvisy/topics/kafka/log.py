@@ -96,7 +96,8 @@ class KafkaLog:
         return {place: (committed.get(place, start), end) for place, (start, end) in places.items()}
 
     def close(self) -> None:
-        """See `nvisy.topics.log.Log`: clients end when they are let go of."""
+        """See `nvisy.topics.log.Log`."""
+        self._cluster.close()
 
     def _committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         wanted = ConsumerGroupTopicPartitions(group, [KafkaPartition(*place) for place in places])

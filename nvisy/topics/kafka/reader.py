@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from nvisy.errors import NvisyError, Refused, Unreachable
+from nvisy.topics.kafka.calls import Caller
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
 from nvisy.topics.kafka.faults import fault_of
 from nvisy.topics.kafka.scan import record_of, take
 from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
+
+_logger = logging.getLogger("nvisy.topics")
 
 _JOIN_TIMEOUT_S = 60.0
 _SILENCE_S = 10.0
@@ -37,12 +41,13 @@ class Reader:
     """Reads the partitions the group gives to one slot of a stage.
 
     The slot is a static member, so a process that replaces another one gets its partitions at once, and the
-    one replaced is refused. A partition taken away ends the session: what was read of it must not be committed.
+    one replaced is refused. Partitions of one number go to one slot, whatever their topic. When partitions are
+    dealt anew the session ends: what was read before must not be committed after.
     """
 
-    def __init__(self, cluster: Cluster, seat: Seat, infos: Mapping[str, TopicInfo]) -> None:
+    def __init__(self, cluster: Cluster, seat: Seat, describe: Callable[[str], TopicInfo]) -> None:
         self._cluster = cluster
-        self._infos = infos
+        self._describe = describe
         self._passed: dict[TopicPartition, Passed] = {}
         self._starts: dict[TopicPartition, int] = {}
         self._inbox: deque[Message] = deque()
@@ -56,7 +61,7 @@ class Reader:
                 "group.id": group_of(seat),
                 "group.instance.id": str(seat.slot),
                 "session.timeout.ms": _SESSION_TIMEOUT_MS,
-                "partition.assignment.strategy": "cooperative-sticky",
+                "partition.assignment.strategy": "range",
                 "auto.offset.reset": "error",
             }
         )
@@ -102,7 +107,12 @@ class Reader:
     def close(self) -> None:
         """Leave. A static member that comes back within seconds finds its partitions waiting."""
         self._closing = True
-        self._consumer.close()
+        leaving = Caller("leaving a group")
+        try:
+            leaving.call("leaving the group", ANSWER_TIMEOUT_S, self._consumer.close)
+        except (NvisyError, RuntimeError) as error:
+            _logger.debug("%s: %s", self._cluster.url, error)
+        leaving.close()
 
     def _join(self, seat: Seat) -> None:
         self._consumer.subscribe(
@@ -118,7 +128,7 @@ class Reader:
         """Move messages that have arrived into the inbox, and let the client do its upkeep."""
         try:
             messages = take(self._consumer, limit, timeout_s)
-        except KafkaException as error:
+        except (KafkaException, RuntimeError) as error:
             raise self._cluster.fault(error, "reading") from error
         if self._fault is not None:
             raise self._fault
@@ -167,22 +177,26 @@ class Reader:
         self._cluster.complaint = ""
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        """Called within `poll`: an exception raised here would lose the assignment, so it is kept for later."""
+        """Called within `poll`: an exception raised here would lose the assignment, so it is kept for later.
+
+        Other copies go on committing: the ends of the topics are asked for after the positions, never before.
+        """
         try:
             committed = consumer.committed(partitions, timeout=ANSWER_TIMEOUT_S) if partitions else []
-            begin = [self._begin(place) for place in committed]
-            consumer.incremental_assign(begin)
+            infos = {topic: self._describe(topic) for topic in {place.topic for place in committed}}
+            begin = [self._begin(place, infos[place.topic]) for place in committed]
+            consumer.assign(begin)
+            self._paused = False
         except (KafkaException, NvisyError) as error:
             self._fault = self._cluster.fault(error, "joining the group")
         self._joined = True
 
-    def _begin(self, committed: KafkaPartition) -> KafkaPartition:
+    def _begin(self, committed: KafkaPartition, info: TopicInfo) -> KafkaPartition:
         if committed.error is not None:
             raise fault_of(
                 committed.error, f"asking for the position in topic {committed.topic!r}", self._cluster.url
             )
         place = TopicPartition(committed.topic, committed.partition)
-        info = self._infos[place.topic]
         start, end = info.start.get(place.partition, 0), info.end.get(place.partition)
         known = committed.offset >= 0
         if known and (committed.offset < start or (end is not None and committed.offset > end)):
@@ -198,7 +212,7 @@ class Reader:
         if partitions and not self._closing:
             names = ", ".join(f"{place.topic}/{place.partition}" for place in partitions)
             self._fault = Unreachable(
-                f"partitions {names} were given to another copy of the stage: open it again"
+                f"partitions {names} are being dealt anew among the copies of the stage: open it again"
             )
 
     def _lost(self, _consumer: Consumer, _partitions: list[KafkaPartition]) -> None:

@@ -31,13 +31,12 @@ class KafkaSession:
         self._seat = seat
         self._ended: NvisyError | None = None
         self._partitions = {topic: topics.existing(topic).partitions for topic in seat.outputs}
-        self._inputs = {topic: topics.existing(topic) for topic in seat.inputs}
+        self._inputs = {topic: topics.existing(topic).id for topic in seat.inputs}
         self._reader: Reader | None = None
         self._writer = Writer(cluster, f"nvisy.{seat.graph}.{seat.stage}.{seat.slot}")
         try:
             self._state = self._read_state()
-            self._inputs = {topic: self._same_as_before(topic) for topic in seat.inputs}
-            self._reader = Reader(cluster, seat, self._inputs) if seat.inputs else None
+            self._reader = Reader(cluster, seat, self._same_as_before) if seat.inputs else None
         except BaseException:
             self._writer.close()
             raise
@@ -79,7 +78,7 @@ class KafkaSession:
                     f"stage {self._seat.stage!r} does not read partition {place.partition} of {place.topic!r}"
                 )
         unsaid = {place.topic for place in positions} - self._state.topic_ids.keys()
-        notes = [topic_id_append(self._seat, topic, self._inputs[topic].id) for topic in sorted(unsaid)]
+        notes = [topic_id_append(self._seat, topic, self._inputs[topic]) for topic in sorted(unsaid)]
         notes += [value_append(self._seat, name, value) for name, value in (state or {}).items()]
         if notes:
             self._topics.create(state_topic(self._seat.graph), 1, STATE_SETTINGS)
@@ -144,9 +143,9 @@ class KafkaSession:
         return stage_state(self._seat, {record.key or b"": record for record in records})
 
     def _same_as_before(self, topic: str) -> TopicInfo:
-        """The input as it is now, after the predecessor's transaction has ended."""
+        """The input as it is now; `Refused` if it is not the topic the stage has read."""
         info = self._topics.existing(topic)
-        if self._state.topic_ids.get(topic, info.id) != info.id:
+        if self._state.topic_ids.get(topic, self._inputs[topic]) != info.id:
             raise Refused(
                 f"topic {topic!r} was made anew since stage {self._seat.stage!r} read it: "
                 "what was in it cannot be followed up; run under another graph id to start over"
@@ -155,7 +154,7 @@ class KafkaSession:
 
     def _remember(self, topics: set[str], state: Mapping[str, bytes | None]) -> None:
         for topic in topics:
-            self._state.topic_ids[topic] = self._inputs[topic].id
+            self._state.topic_ids[topic] = self._inputs[topic]
         for name, value in state.items():
             if value is None:
                 self._state.values.pop(name, None)

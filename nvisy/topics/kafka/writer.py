@@ -57,6 +57,8 @@ class Writer:
 
     def commit(self, positions: Mapping[TopicPartition, int], membership: Any) -> None:
         """Commit what was appended, and positions as the group member that `membership` describes."""
+        if not self._begun and not positions:
+            return
         doing = "committing"
         try:
             self._begin()

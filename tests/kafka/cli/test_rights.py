@@ -76,6 +76,7 @@ def grant(kafka: KafkaServer, rights: list[dict[str, Any]]) -> None:
         future.result(timeout=10)
 
 
+@pytest.mark.timeout(300)
 def test_a_graph_runs_with_the_rights_that_are_printed_and_not_without(
     kafka: KafkaServer, tmp_path: Path, unique_name: str
 ) -> None:

@@ -5,20 +5,22 @@ import sys
 import time
 
 import pytest
+from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
+    NewPartitions,
     NewTopic,
     ResourcePatternType,
     ResourceType,
 )
 
 from nvisy.errors import Refused, Rejected, Unreachable
-from nvisy.topics.log import Append, Seat
+from nvisy.topics.log import Append, Seat, TopicPartition
 from nvisy.topics.open import open_log
-from tests.topics.drive import drain, numbers, reader, records, write, writer
+from tests.topics.drive import drain, numbers, reader, records, until, write, writer
 
 pytestmark = pytest.mark.kafka
 
@@ -131,19 +133,36 @@ def test_a_record_larger_than_a_foreign_topic_takes_is_rejected_before_it_is_sen
     session.close()
 
 
-def test_partitions_added_while_a_stage_runs_are_read(kafka, kafka_url, tmp_path, unique_name):
-    from confluent_kafka.admin import NewPartitions
-
+def test_partitions_added_while_a_stage_runs_end_its_session_and_are_read_in_the_next(
+    kafka, kafka_url, tmp_path, unique_name
+):
     log = open_log(kafka_url, root=tmp_path, environ={})
     log.create(unique_name, 1)
     session = log.session(reader(unique_name, unique_name))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions(unique_name, 2)])[unique_name].result()
     write(log, writer(unique_name, unique_name), records(unique_name, [7], partition=1))
-    found = []
-    deadline = time.monotonic() + 30
-    while not found:
-        assert time.monotonic() < deadline
-        found = session.poll(10, 0.5)
-    assert numbers(found) == [7]
+    with pytest.raises(Unreachable, match="open it again"):
+        until(lambda: session.poll(10, 0.5))
     session.close()
+    again = log.session(reader(unique_name, unique_name))
+    assert numbers(drain(log, again, unique_name)) == [7]
+    again.close()
+
+
+def test_records_that_were_removed_before_they_were_read_are_a_gap(kafka, kafka_url, tmp_path, unique_name):
+    log = open_log(kafka_url, root=tmp_path, environ={})
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin.create_topics([NewTopic(unique_name, 1, 1)])[unique_name].result()
+    write(log, writer(unique_name, unique_name), records(unique_name, range(10)))
+    session = log.session(reader(unique_name, unique_name))
+    drain(log, session, unique_name)
+    session.commit({TopicPartition(unique_name, 0): 3})
+    session.close()
+    admin.delete_records([KafkaPartition(unique_name, 0, 5)])[KafkaPartition(unique_name, 0)].result()
+    with pytest.raises(Refused, match="gap"):
+        log.session(reader(unique_name, unique_name))
+    fresh = log.session(reader(unique_name, unique_name, stage="fresh"))
+    assert fresh.positions() == {TopicPartition(unique_name, 0): 5}
+    assert numbers(drain(log, fresh, unique_name)) == [5, 6, 7, 8, 9]
+    fresh.close()

@@ -13,6 +13,8 @@ def test_a_call_returns_and_raises_what_the_function_does():
         caller.call("dividing", 5, lambda: 1 // 0)
     assert caller.call("counting", 5, lambda: 3) == 3
     caller.close()
+    with pytest.raises(Unreachable, match="closed"):
+        caller.call("counting", 5, lambda: 4)
 
 
 def test_a_call_that_hangs_is_given_up_and_none_is_made_after_it():

@@ -10,7 +10,7 @@ from nvisy.topics.kafka.faults import fault_of
     [
         (KafkaError._FENCED, Refused, "taken over"),
         (KafkaError.FENCED_INSTANCE_ID, Refused, "taken over"),
-        (KafkaError.ILLEGAL_GENERATION, Refused, "taken over"),
+        (KafkaError.ILLEGAL_GENERATION, Unreachable, "dealt"),
         (KafkaError.OFFSET_OUT_OF_RANGE, Refused, "gap"),
         (KafkaError._AUTO_OFFSET_RESET, Refused, "gap"),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, Refused, "deleted"),
