@@ -20,7 +20,7 @@ from nvisy.connector.source import Item, Unreadable
 from nvisy.errors import Rejected
 from nvisy.primitives import Document
 from nvisy.primitives.primitive import MetadataValue
-from nvisy_object._content import BLOCK_BYTES, Version, shown, unreadable
+from nvisy_object._content import BLOCK_BYTES, Content, Version, shown, unreadable
 from nvisy_object._rows import MAX_RECORD_BYTES, Row, csv_rows, jsonl_rows
 
 HOPELESS = 100
@@ -65,7 +65,7 @@ class RecordFile:
         except Rejected as error:
             yield Unreadable(f"{self.key}#", error, self.uri)
 
-    def _read(self, lines: io.BufferedReader) -> Iterator[Item | Unreadable]:
+    def _read(self, lines: io.BufferedReader[Content]) -> Iterator[Item | Unreadable]:
         if lines.peek(2)[:2] in {b"\xff\xfe", b"\xfe\xff"}:
             raise self._rejected("it is UTF-16; convert it to UTF-8", "encoding")
         salt = hashlib.sha256(self.spec.salt)
@@ -126,13 +126,14 @@ class RecordFile:
         text = "" if fields[name] is None else fields[name]
         if not isinstance(text, str):
             raise Rejected(f'the field {name!r} is no text; name another one as "text"', kind="no_text")
-        metadata = {field: _metadata(value) for field, value in fields.items() if field != name}
         try:
+            metadata = {field: _metadata(value) for field, value in fields.items() if field != name}
             return Document(text=text, metadata=metadata)
         except ValidationError as error:
-            raise Rejected(
-                f"the record makes no document: {error.errors()[0]['msg']}", kind="decode"
-            ) from None
+            reason = error.errors()[0]["msg"]
+        except TypeError:  # orjson's word for it
+            reason = "a value in it nests too deep to be written down"
+        raise Rejected(f"the record makes no document: {reason}", kind="decode")
 
     def _rejected(self, message: str, kind: str) -> Rejected:
         return Rejected(f"{shown(self.version.path)}: {message}", kind=kind)

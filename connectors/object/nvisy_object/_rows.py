@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from io import BufferedReader
-from typing import Any, NamedTuple
+
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     parse: Callable[[], Mapping[str, Any]]
 
 
-def jsonl_rows(file: BufferedReader) -> Iterator[Row]:
+def jsonl_rows(file: BinaryIO) -> Iterator[Row]:
     """One row for every line that is not blank."""
     for number, line in enumerate(iter(partial(_line, file), b""), 1):
         text = (line.removeprefix(_BOM) if number == 1 else line).strip()
@@ -38,7 +38,7 @@ def jsonl_rows(file: BufferedReader) -> Iterator[Row]:
             yield Row(number, text, partial(_json_object, text, whole=line.endswith(b"\n")))
 
 
-def csv_rows(file: BufferedReader, check: Callable[[list[str]], None], digest: Any) -> Iterator[Row]:
+def csv_rows(file: BinaryIO, check: Callable[[list[str]], None], digest: Any) -> Iterator[Row]:
     """One row for every record after the header, which `check` may refuse and `digest` takes up.
 
     Raises:
@@ -74,7 +74,7 @@ def csv_rows(file: BufferedReader, check: Callable[[list[str]], None], digest: A
 class _CsvLines:
     """The lines of a file as text, and the bytes that the record under way consists of."""
 
-    def __init__(self, file: BufferedReader) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.number = 0
         self.begin()
@@ -115,7 +115,7 @@ class _CsvLines:
             return line.decode("utf-8", "replace")
 
 
-def _line(file: BufferedReader) -> bytes:
+def _line(file: BinaryIO) -> bytes:
     """The next line with its end; one that is too long to keep is cut off, and what follows of it passed over."""
     line = rest = file.readline(MAX_RECORD_BYTES + 2)
     while rest and not rest.endswith(b"\n"):
