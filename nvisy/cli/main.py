@@ -20,7 +20,7 @@ from nvisy.errors import UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
-        "quickstart": "See it work: a folder of documents becomes an index that follows them.",
+        "quickstart": "Show documents becoming an index that follows them: no server, no key, no network.",
         "run": "Run a graph: everything its sources hold reaches its sinks.",
         "lint": "Say everything that is wrong with a graph, each with its place.",
         "explain": "Say how a graph would run: stages, topics, delivery, models.",
@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "records": "List what a graph's index holds, by document.",
         "dlq": "Look at dead letters: documents that could not be processed.",
         "topics": "Look into the log.",
-        "nodes": "List what a graph can be made of: sources, sinks, actions, models.",
+        "nodes": "List what a graph can be made of, with its parameters.",
         "schema": "Print the JSON Schema of graph files, for editors.",
         "doctor": "Check this installation and what it can reach.",
         "help": "Explain a code such as NV1203.",

@@ -22,7 +22,7 @@ def command(
     name: Annotated[str, typer.Argument(help="One of them, with its parameters.", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List what a graph can be made of: sources, sinks, actions, models."""
+    """List what a graph can be made of, with its parameters."""
     catalog = Catalog.installed()
     found = [(kind, part) for kind in _KINDS for part in catalog.all(kind) if name in ("", part.name)]
     primitives = [entry for entry in _primitives(catalog) if name in ("", entry["name"])]
