@@ -168,6 +168,8 @@ class ListingReader:
                 yield from self._unreadable(member)
         if whole:
             complete[group.key] = group.fingerprint
+        else:
+            self._known.spare(prefix)
 
     def _items(self, items: Sequence[Item]) -> Iterator[Flight]:
         answers = self._known.see([item.key for item in items])
