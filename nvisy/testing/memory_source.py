@@ -40,7 +40,7 @@ class MemoryFolder:
     """What a `MemoryListing` lists: texts by key. A key `group#member` is listed as a member of its group.
 
     Attributes:
-        unreadable: What is listed as `Unreadable`: keys, or prefixes that end in `/` or `#`.
+        unreadable: What is listed as `Unreadable`: keys, or prefixes: ending in `/` or `#`, or empty.
         refused: Keys whose `load` raises `Rejected`.
         twice: Keys that are listed twice.
         breaks_after: The listing fails after so many entries.
@@ -122,7 +122,7 @@ class MemoryListing:
         """Nothing is open."""
 
     def _entries(self) -> Iterator[Entry]:
-        hidden = tuple(mark for mark in self._folder.unreadable if mark.endswith("/"))
+        hidden = tuple(mark for mark in self._folder.unreadable if mark.endswith("/") or not mark)
         for prefix in hidden:
             yield Unreadable(prefix, _rejected(prefix))
         keys = sorted(key for key in self._folder.texts if not key.startswith(hidden))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
