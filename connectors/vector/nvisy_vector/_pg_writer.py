@@ -86,6 +86,8 @@ class PgvectorWriter:
         if self._connection is None or self._connection.closed:
             self._connection = self._connected()
             self._connection.execute("SET idle_in_transaction_session_timeout = '5s'")
+            # all that a writer does are look-ups, and without statistics of its staging the planner cannot know
+            self._connection.execute("SET enable_seqscan = off")
             self._connection.execute(f"CREATE TEMP TABLE nvisy_staging ({_STAGING}) ON COMMIT DELETE ROWS")
             _teach_vectors(self._connection)
         return self._connection

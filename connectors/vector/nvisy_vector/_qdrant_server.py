@@ -157,7 +157,7 @@ def _answered(error: UnexpectedResponse, place: str, where: str) -> Exception:
         return Fatal(f'{place} refuses these credentials: see the "apiKey"')
     if status == 404:
         return gone(where)
-    if status < 500:
+    if status < 500 and status not in {408, 429}:
         return Rejected(f"{where} does not take it: {said}", kind="sink")
     if "No space left" in said or "disk" in said.lower():
         return Fatal(f"the disk of {place} is full: free some space and run again")

@@ -52,15 +52,6 @@ class TestConformanceWithHnsw(SinkConformance):
         return lambda: PgvectorSink(params)
 
 
-class TestConformanceOfAUsersTable(SinkConformance):
-    descriptor = DESCRIPTOR
-
-    @pytest.fixture
-    def make_sink(self, pg_dsn):
-        execute(pg_dsn, USERS_TABLE.format(8))
-        return lambda: sink_of(pg_dsn, create=False)
-
-
 def sink_of(dsn, **params):
     return PgvectorSink(PgvectorParams(dsn=dsn, collection="docs", **params))
 

@@ -14,9 +14,12 @@ from nvisy_vector.qdrant import DESCRIPTOR, QdrantParams, QdrantSink
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
 from nvisy.testing.records import OWNER, make_set, vector_of, version
 from nvisy.testing.sink_conformance import SinkConformance, read, search, texts
+from tests.servers.runner import Container, use_docker
+from tests.servers.session import free_ports
 
 from .qdrant_double import QdrantDouble
 
+IMAGE = "qdrant/qdrant:v1.16.3"
 API_KEY = "a-secret-key"
 
 
@@ -27,26 +30,47 @@ def qdrant(tmp_path):
     double.close()
 
 
+@pytest.fixture(scope="session")
+def container_url(tmp_path_factory):
+    """A real server, where there is a Docker engine to run one, else None."""
+    if not use_docker(IMAGE):
+        yield None
+        return
+    port = free_ports(1)[0]
+    env = {"QDRANT__SERVICE__HTTP_PORT": str(port), "QDRANT__SERVICE__API_KEY": API_KEY}
+    container = Container(tmp_path_factory.mktemp("qdrant"), IMAGE, ports=[port], env=env)
+    container.start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(url)
+        yield url
+    finally:
+        container.remove()
+
+
+def wait_for(url, timeout_s=60):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return QdrantSink(QdrantParams(url=url, collection="docs", apiKey=API_KEY)).check()
+        except Unreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 class TestConformance(SinkConformance):
+    """On a real server where Docker can run one, else on the double."""
+
     descriptor = DESCRIPTOR
     drivers = ("qdrant_client", "httpx", "grpc")
     secrets = (API_KEY,)
     many = 260
 
     @pytest.fixture
-    def make_sink(self, qdrant):
-        params = QdrantParams(url=qdrant.url, collection="docs", apiKey=API_KEY)
+    def make_sink(self, container_url, qdrant, unique_name):
+        params = QdrantParams(url=container_url or qdrant.url, collection=unique_name, apiKey=API_KEY)
         return lambda: QdrantSink(params)
-
-
-class TestConformanceOfAUsersCollection(SinkConformance):
-    descriptor = DESCRIPTOR
-    many = 260
-
-    @pytest.fixture
-    def make_sink(self, qdrant):
-        qdrant.answer("PUT", "/collections/docs", {"vectors": {"size": 8, "distance": "Cosine"}})
-        return lambda: sink_of(qdrant, create=False)
 
 
 def sink_of(qdrant, api_key=API_KEY, **params):
@@ -242,6 +266,17 @@ def test_a_users_collection_of_other_dimensions_is_fatal(qdrant):
     qdrant.answer("PUT", "/collections/docs", {"vectors": {"size": 3, "distance": "Cosine"}})
     with pytest.raises(Fatal, match=r"3 dimensions.*8"):
         sink_of(qdrant, create=False).prepare(OWNER)
+
+
+def test_a_users_collection_keeps_what_the_user_put_there(qdrant):
+    qdrant.answer("PUT", "/collections/docs", {"vectors": {"size": 8, "distance": "Cosine"}})
+    mine = {"id": 1, "vector": [1.0] * 8, "payload": {"mine": True}}
+    qdrant.answer("PUT", "/collections/docs/points", {"points": [mine]})
+    sink = filled(qdrant, create=False)
+    assert texts(sink) == {"one", "two"}
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("a.md", offset=2)])
+    assert qdrant.answer("POST", "/collections/docs/points", {"ids": [1]})[0]["payload"] == {"mine": True}
 
 
 def test_a_users_collection_has_to_be_there(qdrant):
