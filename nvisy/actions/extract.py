@@ -15,6 +15,9 @@ from nvisy.primitives.primitive import Primitive, content_hash
 from nvisy.primitives.values import MetadataValue
 from nvisy.text.extract import Extracted, extract
 
+_UNSAID = Document.model_fields["media_type"].default
+"""What a source leaves in a document whose bytes it has not looked into: they and the name tell the type."""
+
 
 class ExtractParams(Params):
     """Parameters of `extract`."""
@@ -56,8 +59,9 @@ class ExtractAction:
 
     def _extracted(self, content: bytes, item: Document) -> Extracted:
         """What is in a document; an empty one is no fault: it says that there is nothing to find any more."""
+        declared = "" if item.media_type == _UNSAID else item.media_type
         try:
-            return extract(content, item.media_type, name=item.key, text_field=self._text_field)
+            return extract(content, declared, name=item.key, text_field=self._text_field)
         except Rejected as error:
             if error.kind == "empty":
                 return Extracted("", {})

@@ -60,3 +60,15 @@ def test_raw_documents_come_out_as_text_and_nothing_else_goes_in(context):
     with pytest.raises(ShapeMismatch, match="takes Document, and Chunk comes in"):
         DESCRIPTOR.shape(ExtractParams(), Shape(Chunk), None)
     DESCRIPTOR.build(ExtractParams(), context).close()
+
+
+def test_a_source_that_says_no_type_leaves_it_to_the_bytes_and_the_name():
+    action = DESCRIPTOR.build(ExtractParams(), None)
+    page = Document(content=b"<!doctype html><p>Hello.</p>", provenance=Provenance("files", "page"))
+    (made,) = action.each(page)
+    assert made.text == "Hello."
+    with pytest.raises(Rejected) as caught:
+        list(
+            action.each(Document(content=b"%PDF-1.7\nlost\n", provenance=Provenance("files", "damaged.pdf")))
+        )
+    assert caught.value.kind == "corrupt"
