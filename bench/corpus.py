@@ -106,7 +106,7 @@ class Corpus:
         """One run; prints its row."""
         started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "nvisy.cli.main", "run", "graph.json", "--json"],
+            [sys.executable, "-m", "nvisy", "run", "graph.json", "--json"],
             cwd=self.folder,
             env=self.environ,
             capture_output=True,
@@ -133,7 +133,7 @@ class Corpus:
     def ids(self) -> set[str]:
         """Ids of everything in the index."""
         done = subprocess.run(
-            [sys.executable, "-m", "nvisy.cli.main", "records", "graph.json", "--json"],
+            [sys.executable, "-m", "nvisy", "records", "graph.json", "--json"],
             cwd=self.folder,
             env=self.environ,
             stdout=subprocess.PIPE,

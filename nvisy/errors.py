@@ -20,13 +20,12 @@ The module imports nothing of ours, so every layer may raise these.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 class NvisyError(Exception):
     """The root: `exit_code` is what a command that ends with it returns to the shell."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 @dataclass(frozen=True, slots=True)

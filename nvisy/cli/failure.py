@@ -34,8 +34,7 @@ def code_of(error: BaseException) -> int:
         return INTERRUPTED
     if not isinstance(error, NvisyError):
         return 1
-    of_stage = getattr(error, "code", None)
-    return of_stage if isinstance(of_stage, int) else error.exit_code
+    return error.exit_code
 
 
 def message_of(error: BaseException) -> str:

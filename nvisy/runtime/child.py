@@ -6,6 +6,7 @@ that notices is started before anything slow is imported.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -57,6 +58,13 @@ def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
     from nvisy.runtime.stage import StageRunner  # noqa: PLC0415
 
     runner = StageRunner(StageSpec.from_json(orders.get()), channel.send)
+
+    class ToSupervisor(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = runner.clean(record.getMessage())
+            channel.send(line("log", level=record.levelno, name=record.name, text=text))
+
+    logging.basicConfig(handlers=[ToSupervisor()], level=logging.INFO, force=True)
 
     def obey() -> None:
         while True:

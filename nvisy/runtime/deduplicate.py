@@ -23,6 +23,8 @@ ReadBack = Callable[[Ticket], Change | None]
 class DeduplicatingOutlet:
     """Stands before a stage's topic and lets through, of every content, the copy of its owner."""
 
+    waits = False
+
     def __init__(
         self, inner: Outlet, owners: FirstOwner, read_back: ReadBack, stamp: Stamp, counters: NodeCounters
     ) -> None:

@@ -71,6 +71,8 @@ class ForeignDecoder:
 class EventsOutlet:
     """A topic for other programs: a tombstone that voids what was, then one event per primitive."""
 
+    waits = False
+
     def __init__(
         self,
         node: str,

@@ -51,7 +51,7 @@ def line(kind: str, **fields: Any) -> bytes:
 
     To a stage: `go`; `drain` {ends: [[topic, partition, offset]]}; `stop`.
     From a stage: `ready` {config}; `counters` {counters, in_flight}; `waiting` {error, delay_s};
-    `failed` {error, exit_code}; `done`.
+    `log` {level, name, text}; `failed` {error, exit_code}; `done`.
     """
     return orjson.dumps({"kind": kind, **fields}) + b"\n"
 

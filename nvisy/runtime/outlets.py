@@ -21,6 +21,8 @@ class Outlet(Protocol):
     """Where changes leave a stage."""
 
     name: str
+    waits: bool
+    """Its `write` may wait for another system, for minutes where that is down."""
 
     def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
         """Take these, none of them failed. Gives back those it refused, failed; the others are safe to acknowledge.
@@ -37,6 +39,8 @@ class Outlet(Protocol):
 
 class TopicOutlet:
     """A topic of the graph: one record per change."""
+
+    waits = False
 
     def __init__(self, topic: str, session: Session, codec: Codec, inc: int) -> None:
         self.name = topic
@@ -83,6 +87,8 @@ class Patience:
 
 class SinkOutlet:
     """A sink: one record set per change, applied in batches as large as the sink takes."""
+
+    waits = True
 
     def __init__(
         self,

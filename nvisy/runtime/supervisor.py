@@ -37,11 +37,11 @@ Status = Literal["starting", "ready", "running", "done", "failed"]
 
 
 class StageFailed(NvisyError):  # noqa: N818 - a state of a stage
-    """A stage ended with an error of its own; `code` is the exit code that fits it."""
+    """A stage ended with an error of its own, whose exit code this one has."""
 
-    def __init__(self, stage: str, message: str, code: int) -> None:
+    def __init__(self, stage: str, message: str, exit_code: int) -> None:
         self.stage = stage
-        self.code = code
+        self.exit_code = exit_code
         super().__init__(f"stage {stage}: {message}")
 
 
@@ -210,16 +210,15 @@ class Supervisor:
         if self._stopping_until is not None and time.monotonic() > self._stopping_until:
             late = [name for name, child in self._children.items() if child.view.status != "done"]
             raise StageFailed(late[0], f"did not stop within {STOP_S:.0f} s and was ended", 1)
+        self._ask_lag()
+        self._restart_due()
         try:
             stage, life, message = self._events.get(timeout=0.1)
+            child = self._children[stage]
+            if life == child.life:
+                self._handle(child, message)
         except queue.Empty:
-            self._ask_lag()
-            self._restart_due()
-            self._watch(self.views())
-            return
-        child = self._children[stage]
-        if life == child.life:
-            self._handle(child, message)
+            pass
         self._watch(self.views())
 
     def _handle(self, child: _Child, message: dict[str, Any]) -> None:
@@ -238,6 +237,8 @@ class Supervisor:
                 view.waiting = ""
             case "waiting":
                 view.waiting = message["error"]
+            case "log":
+                logging.getLogger(message["name"]).log(message["level"], "%s", message["text"])
             case "failed":
                 child.error = (message["error"], message["exit_code"])
             case "exit":
@@ -269,13 +270,11 @@ class Supervisor:
                     child.send(line("go"))
                     if child.ends is not None:
                         child.send(line("drain", ends=child.ends))
-                    if self._stop.is_set():
-                        child.send(line("stop"))
 
     def _exited(self, child: _Child, code: int) -> None:
         view = child.view
         if code == 0:
-            view.status = "done"
+            view.status, view.lag, view.waiting = "done", None, ""
             self._drain_below(view.stage)
             return
         if child.error is not None:
@@ -335,5 +334,5 @@ class Supervisor:
 
     def _tell_all(self, message: bytes) -> None:
         for child in self._children.values():
-            if child.view.status == "running":
+            if child.view.status != "done":
                 child.send(message)

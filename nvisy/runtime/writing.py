@@ -165,16 +165,16 @@ class WritingThread:
         refused_tickets = {flight.ticket for flight in refused}
         passed = [flight for flight in good if flight.ticket not in refused_tickets]
         bad = [*(flight for flight in flights if flight.failure), *refused]
-        self._session.append(
-            [
-                *self._book.passed(outlet.name, passed),
-                *(self._book.failed(outlet.name, flight) for flight in bad),
-            ]
-        )
+        letters = self._book.passed(outlet.name, passed) + [
+            self._book.failed(outlet.name, one) for one in bad
+        ]
+        self._session.append(letters)
         refused_by_ticket = {flight.ticket: flight for flight in refused}
         for flight in flights:
             if self._tracker.done(flight.ticket):
                 self._through.append(refused_by_ticket.get(flight.ticket, flight))
+        if letters and outlet.waits:
+            self._commit()  # a transaction must not stay open until the outlet answers next time
 
     def _settle(self, *, quiet: bool) -> None:
         """After a quiet while sinks build what is cheaper built at once: an index over everything loaded."""

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def nvisy(pipeline: Pipeline, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command as a user does."""
-    command = f'{prefix} exec "{sys.executable}" -m nvisy.cli.main {" ".join(arguments)}'
+    command = f'{prefix} exec "{sys.executable}" -m nvisy {" ".join(arguments)}'
     pipeline.save()
     return subprocess.run(
         ["bash", "-c", command],
