@@ -9,6 +9,10 @@ from pathlib import Path
 
 from nvisy.errors import UsageError
 
+_EDITED = "ARCHITECTURE.md"
+_DELETED = "docs/decisions/README.md"
+_ANSWER = "docs/decisions/0007-a-process-per-stage.md"
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
@@ -50,15 +54,14 @@ def documentation(checkout: Path) -> Corpus:
     named = [checkout / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
     found = [path for path in [*named, *sorted(checkout.glob("docs/**/*.md"))] if path.is_file()]
     documents = {path.relative_to(checkout).as_posix(): path.read_bytes() for path in found}
-    records = sorted(key for key in documents if key.startswith("docs/decisions/"))
-    if "ARCHITECTURE.md" not in documents or not records:
+    if not {_EDITED, _DELETED, _ANSWER} <= documents.keys():
         raise UsageError(
             f"--demo shows the project's own documentation, and {checkout} is not its source tree"
         )
     return Corpus(
         documents,
-        edited="ARCHITECTURE.md",
-        deleted=records[-1],
-        question="My laptop died halfway: do I have to start over?",
-        answers=frozenset({"README.md", "ARCHITECTURE.md"}),
+        edited=_EDITED,
+        deleted=_DELETED,
+        question="Why are there separate programs instead of threads?",
+        answers=frozenset({_ANSWER}),
     )

@@ -94,7 +94,7 @@ class Tour:
             and 0 < report.model_calls <= len(held[key])
         )
         said = (
-            f"{key} was edited: only its chunks re-embedded, {_count(report.model_calls, 'text')}; "
+            f"{key} was edited: only its chunks re-embedded ({_count(report.model_calls, 'text')}): "
             f"{_count(report.written, 'vector')} written, {report.removed} removed, {report.unchanged} unchanged; "
             f"the other {len(held) - 1} documents untouched"
         )
