@@ -135,7 +135,7 @@ def signature_of(found: os.stat_result) -> Signature:
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """A path as text that can be written down, whatever bytes its names are."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

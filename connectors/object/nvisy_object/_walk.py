@@ -53,7 +53,7 @@ class Walk:
         """Every file, folder by folder, in the order of their names."""
         root = self._root.resolve()
         if root.is_file():
-            yield Found(shown(Path(root.name)), root, root.stat())
+            yield Found(shown(root.name), root, root.stat())
             return
         pending = [("", str(root))]
         while pending:
@@ -72,7 +72,7 @@ class Walk:
     def _look(
         self, entry: os.DirEntry[str], prefix: str, folders: list[tuple[str, str]]
     ) -> Iterator[Found | Unlisted]:
-        key = prefix + shown(Path(entry.name))
+        key = prefix + shown(entry.name)
         try:
             found = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
