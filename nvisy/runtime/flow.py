@@ -36,7 +36,7 @@ class _Input(StatelessSourcePartition[Flight]):
     def next_batch(self) -> Sequence[Flight]:
         self._writing.raise_error()
         batch = self._reading.take(TAKE_S)
-        if not batch and self._reading.ended and self._writing.idle:
+        if self._reading.ended and not batch and self._writing.idle:
             raise StopIteration
         return batch
 

@@ -40,6 +40,7 @@ class KnownKeys:
             self._forget(topic_id)
         self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
         self._db.execute("CREATE TEMP TABLE spared (prefix TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute("CREATE TEMP TABLE listed (key TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def followed(self) -> dict[int, int]:
         """By partition: the offset up to which the topic is reflected here."""
@@ -65,7 +66,7 @@ class KnownKeys:
 
     def begin_pass(self) -> None:
         """A new listing starts: nothing has been seen yet."""
-        self._db.execute("DELETE FROM seen; DELETE FROM spared")
+        self._db.execute("DELETE FROM seen; DELETE FROM spared; DELETE FROM listed")
 
     def see(self, keys: Sequence[str]) -> list[Known]:
         """Mark `keys` as listed in this pass, and tell what is known of each, in order."""
@@ -83,16 +84,26 @@ class KnownKeys:
 
     def spare(self, prefix: str) -> None:
         """Count everything below `prefix` as seen: it was not read, or could not be."""
-        self._db.execute("INSERT OR IGNORE INTO spared VALUES (?)", (prefix,))
+        # No prefix lies within another, so that the greatest one below a key is the only one to compare it with.
+        if prefix not in self.was_spared([prefix]):
+            self._db.execute(
+                "DELETE FROM spared WHERE prefix > :it AND prefix < :it || char(0x10FFFF)", {"it": prefix}
+            )
+            self._db.execute("INSERT INTO spared VALUES (?)", (prefix,))
 
     def group(self, key: str) -> bytes | None:
-        """Fingerprint of a group as it was when all of it was read, or None."""
+        """Mark a group as listed in this pass; its fingerprint as it was when all of it was read, or None."""
+        self._db.execute("INSERT OR IGNORE INTO listed VALUES (?)", (key,))
         row = self._db.execute("SELECT fingerprint FROM groups WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
     def forget_group(self, key: str) -> None:
-        """The group changed or is gone: read it whatever its fingerprint."""
+        """The group changed: read it whatever its fingerprint."""
         self._db.execute("DELETE FROM groups WHERE key = ?", (key,))
+
+    def forget_unlisted_groups(self) -> None:
+        """What this pass did not list is to be read in full if it comes back, since its members are gone by then."""
+        self._db.execute("DELETE FROM groups WHERE key NOT IN (SELECT key FROM listed)")
 
     def unseen(self) -> Iterator[str]:
         """Keys that the log holds and this pass did not list, in order."""
@@ -109,10 +120,14 @@ class KnownKeys:
 
     def was_seen(self, keys: Iterable[str]) -> set[str]:
         """Those of `keys` that this pass listed, or spared."""
-        query = (
-            "SELECT k.value FROM json_each(?) AS k WHERE k.value IN (SELECT key FROM seen) OR EXISTS"
-            " (SELECT 1 FROM spared WHERE k.value >= prefix AND substr(k.value, 1, length(prefix)) = prefix)"
-        )
+        return self._among(keys, _SEEN)
+
+    def was_spared(self, keys: Iterable[str]) -> set[str]:
+        """Those of `keys` that lie below a prefix that this pass spared."""
+        return self._among(keys, _SPARED)
+
+    def _among(self, keys: Iterable[str], condition: str) -> set[str]:
+        query = f"SELECT key FROM (SELECT value AS key FROM json_each(?)) WHERE {condition}"  # noqa: S608 - ours
         return {key for (key,) in self._db.execute(query, (orjson.dumps(list(keys)).decode(),))}
 
     def __len__(self) -> int:
@@ -141,10 +156,12 @@ class KnownKeys:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
 
-_UNSEEN = (
-    "SELECT key FROM known WHERE key NOT IN (SELECT key FROM seen) AND NOT EXISTS"
-    " (SELECT 1 FROM spared WHERE known.key >= prefix AND substr(known.key, 1, length(prefix)) = prefix)"
+_SPARED = (
+    "coalesce((SELECT substr(key, 1, length(prefix)) = prefix FROM spared WHERE prefix <= key"
+    " ORDER BY prefix DESC LIMIT 1), 0)"
 )
+_SEEN = f"key IN (SELECT key FROM seen) OR {_SPARED}"  # noqa: S608 - ours
+_UNSEEN = f"SELECT key FROM known WHERE key NOT IN (SELECT key FROM seen) AND NOT {_SPARED}"  # noqa: S608 - ours
 
 
 def _open(path: Path) -> apsw.Connection:

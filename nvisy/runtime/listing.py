@@ -68,6 +68,7 @@ class ListingReader:
         self._sequence = 0
         self._committed: SimpleQueue[Sequence[Flight]] = SimpleQueue()
         self._n_committed = 0
+        self._failed_before: frozenset[str] = frozenset()
         self._flights = self._passes()
         self.ended = False
 
@@ -133,7 +134,7 @@ class ListingReader:
     def _pass(self, complete: dict[str, bytes]) -> Iterator[Flight | None]:
         """One listing. None stands for a moment in which nothing is to be read; `complete` takes the groups read."""
         self._known.begin_pass()
-        failed_before = self._spec.failed_keys()
+        self._failed_before = frozenset(self._spec.failed_keys())
         loose: list[Item] = []
         for entry in self._source.scan():
             match entry:
@@ -147,10 +148,16 @@ class ListingReader:
                 case Unreadable():
                     yield from self._unreadable(entry)
         yield from self._items(loose)
-        yield from self._deletes()
-        # What failed before and is gone now was never known; its delete is what closes the dead letter.
-        for key in sorted(set(failed_before) - self._known.was_seen(failed_before)):
-            yield self._delete(key)
+        if not self._deletes_are_held_back():
+            # Durably, before the first delete is: a group that comes back has to be read again.
+            self._known.forget_unlisted_groups()
+            # What failed before and is gone now may never have been known; its delete closes the dead letter.
+            failed_and_gone = self._failed_before - self._known.was_seen(self._failed_before)
+            for key in self._known.unseen():
+                yield self._delete(key)
+                failed_and_gone -= {key}
+            for key in sorted(failed_and_gone):
+                yield self._delete(key)
 
     def _group(self, group: Group, complete: dict[str, bytes]) -> Iterator[Flight]:
         prefix = f"{group.key}#"
@@ -180,7 +187,8 @@ class ListingReader:
                     f"the key {item.key!r} occurs twice in one listing; give every document a key of its own"
                 )
                 yield self._refused(item, Rejected(twice, kind="duplicate_key"))
-            elif known.fingerprint != item.fingerprint:
+            elif known.fingerprint != item.fingerprint or item.key in self._failed_before:
+                # What is as it was before it failed is sent again too: only its passing closes the dead letter.
                 yield self._load(item)
 
     def _load(self, item: Item) -> Flight:
@@ -201,9 +209,11 @@ class ListingReader:
 
     def _unreadable(self, entry: Unreadable) -> Iterator[Flight]:
         if entry.key.endswith(("/", "#")) or not entry.key:
+            place = entry.key.rstrip("/#") or "."
             self._known.spare(entry.key)
+            self._known.see([place])
             _log.warning("source %s: a part of it could not be listed: %s", self._spec.node, entry.error)
-            yield self._failed(entry.key.rstrip("/#") or ".", entry.uri, entry.error, entry.content)
+            yield self._failed(place, entry.uri, entry.error, entry.content)
             return
         self._known.see([entry.key])
         yield self._failed(entry.key, entry.uri, entry.error, entry.content)
@@ -213,23 +223,18 @@ class ListingReader:
         flight = self._flight(Change(self._origin(key, uri), graph=self._spec.graph), content)
         return flight.failed(Failure(self._spec.node, error.kind, str(error), error.retryable))
 
-    def _deletes(self) -> Iterator[Flight]:
+    def _deletes_are_held_back(self) -> bool:
         count, held = self._known.count_unseen(), len(self._known)
-        if (
-            count > MASS_DELETE_COUNT
-            and count > held * MASS_DELETE_SHARE
-            and not self._spec.allow_mass_delete
-        ):
-            message = (
-                f"source {self._spec.node}: {count} of {held} documents are gone from the listing; if that is"
-                " meant, run again with --allow-mass-delete"
-            )
-            if not self._spec.follow:
-                raise Refused(message)
-            _log.warning("deletes are held back: %s", message)
-            return
-        for key in self._known.unseen():
-            yield self._delete(key)
+        if count <= MASS_DELETE_COUNT or count <= held * MASS_DELETE_SHARE or self._spec.allow_mass_delete:
+            return False
+        message = (
+            f"source {self._spec.node}: {count} of {held} documents are gone from the listing; if that is"
+            " meant, run again with --allow-mass-delete"
+        )
+        if not self._spec.follow:
+            raise Refused(message)
+        _log.warning("deletes are held back: %s", message)
+        return True
 
     def _delete(self, key: str) -> Flight:
         self._counters.emitted += 1

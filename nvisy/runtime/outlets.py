@@ -8,7 +8,7 @@ from typing import Protocol
 
 from nvisy.codec.codec import Codec
 from nvisy.connector.sink import Outcome, RecordSet, SinkCapabilities, Writer
-from nvisy.errors import CodecError, Rejected, Transient
+from nvisy.errors import CodecError, Rejected, Transient, Unreachable
 from nvisy.runtime.counters import NodeCounters, StageCounters
 from nvisy.runtime.flight import Flight
 from nvisy.runtime.records import lane_of, record_set
@@ -135,9 +135,14 @@ class SinkOutlet:
 
     def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         patience = self._patience
-        return patience.retry.call(
-            lambda: self._writer.apply(sets), waiting=patience.waiting, stopped=patience.stopped
-        )
+
+        def apply() -> Sequence[Outcome]:
+            try:
+                return self._writer.apply(sets)
+            except Unreachable as error:  # it was there before: an outage, which is waited for
+                raise Transient(str(error)) from error
+
+        return patience.retry.call(apply, waiting=patience.waiting, stopped=patience.stopped)
 
     def _count(self, outcome: Outcome) -> None:
         self._totals.written += outcome.written

@@ -107,9 +107,7 @@ class ReadingThread:
         self._stop.set()
 
     def take(self, timeout_s: float) -> Sequence[Flight]:
-        """The next batch, or nothing after `timeout_s` seconds. Raises what the thread died of."""
-        if self.error is not None:
-            raise self.error
+        """The next batch, or nothing after `timeout_s` seconds."""
         try:
             return self._queue.get(timeout=timeout_s)
         except queue.Empty:
@@ -117,8 +115,12 @@ class ReadingThread:
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come out of `take`."""
-        return self._ended and self._queue.empty()
+        """Nothing more will come out of `take`. Raises what the thread died of, which is no end."""
+        if not self._ended:
+            return False
+        if self.error is not None:
+            raise self.error
+        return self._queue.empty()
 
     def join(self) -> None:
         """Wait for the thread after `stop`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 
 import pytest
@@ -134,3 +135,21 @@ def test_a_group_that_is_forgotten_has_to_be_read(known):
     known.note({}, groups={"f": b"1", "g": b"2"})
     known.forget_group("f")
     assert (known.group("f"), known.group("g")) == (None, b"2")
+
+
+def test_groups_that_a_pass_did_not_list_are_forgotten(known):
+    known.note({}, groups={"f": b"1", "g": b"2"})
+    known.begin_pass()
+    known.group("g")
+    known.forget_unlisted_groups()
+    assert (known.group("f"), known.group("g")) == (None, b"2")
+
+
+def test_many_spared_prefixes_cost_no_more_than_one_each(known):
+    """Two thousand unchanged files of fifty records are compared in a moment, not each with every other."""
+    known.note({f"{file:04}#{record}": b"1" for file in range(2000) for record in range(50)})
+    for file in range(1, 2000):
+        known.spare(f"{file:04}#")
+    began = time.perf_counter()
+    assert list(known.unseen()) == sorted(f"0000#{record}" for record in range(50))
+    assert time.perf_counter() - began < 5

@@ -351,6 +351,52 @@ def test_a_part_that_can_be_listed_again_closes_its_dead_letter(tmp_path):
     assert runs.open == set()
 
 
+def test_a_part_that_still_cannot_be_listed_keeps_its_dead_letter(tmp_path):
+    runs = Runs(MemoryFolder({"sub/a": "1"}), tmp_path / "known.db")
+    runs.folder.spoil_part("sub")
+    runs.run()
+    assert runs.run() == ["unreadable sub"]
+    assert runs.open == {"sub"}
+
+
+def test_what_is_readable_again_as_it_was_closes_its_dead_letter(runs):
+    runs.run()
+    runs.folder.spoil("b")
+    runs.run()
+    runs.folder.unreadable.clear()
+    assert runs.run() == ["upsert b"]
+    assert runs.open == set()
+    assert runs.run() == []
+
+
+def test_a_key_that_occurs_once_again_closes_its_dead_letter(runs):
+    runs.folder.twice.add("b")
+    runs.run()
+    assert runs.open == {"b"}
+    runs.folder.twice.clear()
+    assert runs.run() == ["upsert b"]
+    assert runs.open == set()
+
+
+def test_a_known_key_that_failed_and_is_gone_is_deleted_once(runs):
+    runs.run()
+    runs.folder.spoil("b")
+    runs.run()
+    runs.folder.remove("b")
+    assert runs.run() == ["delete b"]
+
+
+def test_deletes_that_are_held_back_include_what_failed_before(many):
+    many.folder.spoil("0000")
+    with closing(many.known()) as known:
+        reader = many.reader(known, follow=True)
+        follow(many, reader, 10)
+        for n in range(200):
+            many.folder.remove(f"{n:04}")
+        assert follow(many, reader, 20) == []
+        assert "0000" in many.open
+
+
 # Groups.
 
 
@@ -381,6 +427,24 @@ def test_a_group_that_is_gone_takes_its_members_with_it(grouped):
     grouped.folder.remove("f#2")
     assert grouped.run() == ["delete f#1", "delete f#2"]
     assert grouped.run() == []
+
+
+def test_a_group_that_comes_back_as_it_was_is_read_again(grouped):
+    grouped.run()
+    texts = dict(grouped.folder.texts)
+    for key in ("f#1", "f#2"):
+        grouped.folder.remove(key)
+    grouped.run()
+    grouped.folder.texts = texts
+    assert grouped.run() == ["upsert f#1", "upsert f#2"]
+    assert grouped.run() == []
+
+
+def test_a_group_that_still_cannot_be_read_keeps_its_dead_letter(grouped):
+    grouped.folder.unreadable.add("f#")
+    grouped.run()
+    grouped.run()
+    assert grouped.open == {"f"}
 
 
 def test_a_group_is_known_only_when_its_members_are_committed(grouped):
