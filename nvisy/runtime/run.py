@@ -64,7 +64,7 @@ class Run:
         with closing(self._settings.open_log()) as log:
             claim = log.claim(self.plan.graph, f"{socket.gethostname()}:{os.getpid()}")
             try:
-                make_topics(log, self.plan)
+                make_topics(log, self._checked, self.plan)
                 self._supervisor = Supervisor(
                     self.plan,
                     log,
@@ -118,18 +118,21 @@ def run(graph: Graph | CheckedGraph, *, follow: bool = False, settings: Settings
     return Run(graph, follow=follow, settings=settings).start()
 
 
-def make_topics(log: Log, plan: Plan) -> None:
+def make_topics(log: Log, checked: CheckedGraph, plan: Plan) -> None:
     """Create the topics of a plan, or verify those that are there.
 
     Raises:
         Refused: A topic has another number of partitions, or one that other programs fill is not there.
     """
+    for topic in plan.topics:
+        log.create(topic.name, plan.partitions)
     for stage in plan.stages:
         for inlet in stage.inlets:
             if inlet.kind == "foreign" and log.describe(inlet.name) is None:
                 raise Refused(
                     f"source {inlet.node}: there is no topic {inlet.name!r} at {log.url}; create it first"
                 )
-    for topic in plan.topics:
-        log.create(topic.name, plan.partitions)
+        for outlet in stage.outlets:
+            if outlet.kind == "foreign" and log.describe(name := checked.topic(outlet.node) or "") is None:
+                log.create(name, plan.partitions, compacted=False)
     log.create(dead_letters.topic_of(plan.graph), plan.partitions)

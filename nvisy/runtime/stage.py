@@ -11,7 +11,6 @@ from typing import Any
 
 from nvisy.actions.first_owner import FirstOwner
 from nvisy.catalog import Catalog
-from nvisy.connector.descriptor import SinkDescriptor
 from nvisy.connector.source import ListingSource
 from nvisy.errors import Transient
 from nvisy.graph.hashing import graph_hash
@@ -347,10 +346,7 @@ class _Work:
         return DeduplicatingOutlet(topic, owners, read_back, stamp, self.counters.node(node))
 
     def _events_outlet(self, node: str) -> EventsOutlet:
-        checked = self._checked.nodes[node]
-        assert isinstance(checked.descriptor, SinkDescriptor)
-        assert checked.descriptor.topic is not None
-        info = self._log.describe(checked.descriptor.topic(checked.params))
+        info = self._log.describe(self._checked.nodes[node].params.topic)
         partitions = info.partitions if info else self._checked.graph.log.partitions
         return self._codecs.events_outlet(node, self.session, partitions, self.counters.node(node))
 

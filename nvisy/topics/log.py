@@ -159,10 +159,11 @@ class Log(Protocol):
     def url(self) -> str:
         """How a person names it, without secrets: `kafka://localhost:9092`, `embedded:.nvisy/log`."""
 
-    def create(self, topic: str, partitions: int) -> TopicInfo:
+    def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
         """Create a topic, or verify the one that is there.
 
-        Compacted by key, never expired by age, messages up to 16 MiB.
+        Messages up to 16 MiB. Compacted by key and never expired by age; not `compacted`, it keeps every record of a
+        key, for as long as the log's own retention says.
 
         Raises:
             Refused: It has fewer or more partitions than asked for.

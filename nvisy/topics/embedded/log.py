@@ -44,8 +44,8 @@ class EmbeddedLog:
         """See `nvisy.topics.log.Log`."""
         return f"embedded:{self._root}"
 
-    def create(self, topic: str, partitions: int) -> TopicInfo:
-        """See `nvisy.topics.log.Log`."""
+    def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
+        """See `nvisy.topics.log.Log`. Nothing is compacted here unless `compact` is called for it."""
         if partitions < 1:
             raise UsageError(f"topic {topic!r} needs at least one partition, not {partitions}")
         path = self._path(topic)

@@ -16,7 +16,7 @@ from nvisy.topics.kafka.lease import KafkaClaim, Leases, take_lease
 from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
-from nvisy.topics.kafka.topics import Topics
+from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
 
@@ -51,9 +51,11 @@ class KafkaLog:
         """See `nvisy.topics.log.Log`."""
         return self._cluster.url
 
-    def create(self, topic: str, partitions: int) -> TopicInfo:
+    def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
         """See `nvisy.topics.log.Log`. A topic made beforehand is used as it is."""
-        return self._topics.create(topic, partitions)
+        if compacted:
+            return self._topics.create(topic, partitions)
+        return self._topics.create(topic, partitions, EVENTS_SETTINGS)
 
     def describe(self, topic: str) -> TopicInfo | None:
         """See `nvisy.topics.log.Log`."""

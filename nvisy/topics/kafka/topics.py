@@ -31,6 +31,9 @@ STATE_SETTINGS = {
 }
 """A graph's state is read whole at every start and written every second: it is compacted within minutes."""
 
+EVENTS_SETTINGS = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+"""Several events of one key stand beside each other here: compaction would leave the last of them alone."""
+
 _MARKER_WAIT_S = 0.1
 
 
