@@ -24,11 +24,12 @@ $(READY): constraints.txt $(PROJECTS)
 	$(INSTALL) --no-build-isolation -e . -e connectors/object -e connectors/vector
 	@touch $@
 
-check: setup  ## formatting, lint, types, layers
+check: setup  ## formatting, lint, types, layers, schemas
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/nvisy schema --check
 
 test: check  ## everything, on a real Kafka and a real Postgres that the suite starts
 	$(BIN)/python -m tests.servers

@@ -133,6 +133,6 @@ def make_topics(log: Log, checked: CheckedGraph, plan: Plan) -> None:
                     f"source {inlet.node}: there is no topic {inlet.name!r} at {log.url}; create it first"
                 )
         for outlet in stage.outlets:
-            if outlet.kind == "foreign" and log.describe(name := checked.topic(outlet.node) or "") is None:
+            if outlet.kind == "foreign" and log.describe(name := checked.topic(outlet.node)) is None:
                 log.create(name, plan.partitions, compacted=False)
     log.create(dead_letters.topic_of(plan.graph), plan.partitions)
