@@ -12,8 +12,11 @@ import typer
 
 from nvisy.cli.graphs import AsJson, GraphFile
 from nvisy.cli.output import one_line, printable, say, say_json, say_table
-from nvisy.errors import UsageError
+from nvisy.codec.codec import Codec
+from nvisy.codec.registry import open_registry
+from nvisy.errors import NvisyError, UsageError
 from nvisy.graph.model import Graph
+from nvisy.primitives import Document
 from nvisy.runtime.dead_letters import DeadLetter, open_entries, topic_of
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import Headers, Log
@@ -57,7 +60,7 @@ def show(
     say("\nheaders")
     for name, content in headers:
         say(f"  {name}: {printable(content.decode('utf-8', 'backslashreplace'))}")
-    say("\n" + _original(letter))
+    say("\n" + _original(letter, _content(letter)))
 
 
 @contextmanager
@@ -97,10 +100,23 @@ def _headers(log: Log, graph_id: str, letter: DeadLetter) -> Headers:
     return record.headers if record else ()
 
 
-def _original(letter: DeadLetter) -> str:
+def _content(letter: DeadLetter) -> bytes:
+    """What the document said: out of the change, where the bytes that failed are one, else those bytes."""
+    settings = Settings.from_environ()
+    codec = Codec(open_registry(settings.environ, settings.state))
+    try:
+        change = codec.decode_change(letter.original, topic="", partition=0, offset=0)
+    except NvisyError:
+        return letter.original
+    documents = [item for item in change.items if isinstance(item, Document)]
+    content = [item.text.encode() if item.content is None else item.content for item in documents]
+    return content[0] if len(content) == 1 else letter.original
+
+
+def _original(letter: DeadLetter, content: bytes) -> str:
     if not letter.original:
         return f"the {letter.size:,} bytes that failed were not kept; they are at {printable(letter.uri)}"
-    shown = printable(letter.original[:_SHOWN_BYTES].decode("utf-8", "backslashreplace"))
-    rest = letter.size - _SHOWN_BYTES
+    shown = printable(content[:_SHOWN_BYTES].decode("utf-8", "backslashreplace"))
+    rest = len(content) - _SHOWN_BYTES
     more = f"\n… {rest:,} more bytes; --json has them all" if rest > 0 else ""
-    return f"the {letter.size:,} bytes that failed\n{shown}{more}"
+    return f"the {len(content):,} bytes that failed\n{shown}{more}"
