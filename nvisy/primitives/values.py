@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, PlainValidator
 
@@ -71,6 +72,21 @@ Metadata = Annotated[
     PlainValidator(_checked_metadata, json_schema_input_type=dict[str, MetadataValue]),
 ]
 """The user's fields of a primitive."""
+
+
+def as_metadata(value: Any) -> MetadataValue:
+    """A field of anybody's record as metadata: what stores can filter by stays as it is, the rest becomes JSON text.
+
+    Raises:
+        TypeError: It nests too deep to be written down.
+    """
+    if value is None or isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int) and value in _INT64:
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    return str(value) if isinstance(value, int) else orjson.dumps(value, default=str).decode()
 
 
 def checked_json(value: Any) -> Any:

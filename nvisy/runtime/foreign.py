@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from nvisy.codec.codec import Codec
 from nvisy.errors import CodecError, Rejected
 from nvisy.primitives import Document, Primitive
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
+from nvisy.primitives.values import as_metadata
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight
 from nvisy.runtime.outlets import rejection
@@ -35,7 +37,17 @@ class ForeignDecoder:
         self._partitions = partitions
 
     def decode(self, record: LogRecord) -> Change:
-        """The change that a record stands for; a null value is a delete."""
+        """The change that a record stands for; a null value is a delete.
+
+        Raises:
+            Rejected: Its value cannot be read, or makes no document.
+        """
+        try:
+            return self._change(record)
+        except CodecError as error:
+            raise Rejected(str(error), kind="decode") from error
+
+    def _change(self, record: LogRecord) -> Change:
         if record.value is None:
             return Change(self._origin(record, _text(record.key)), "delete", graph=self._graph)
         fields: Mapping[str, Any] = {}
@@ -154,13 +166,11 @@ def _document(fields: Mapping[str, Any], text: str) -> Document:
     body = fields.get(text)
     if body is not None and not isinstance(body, str):
         raise Rejected(f"the field {text!r} is no text", kind="decode")
-    metadata = {name: _metadata(value) for name, value in fields.items() if name != text}
-    return Document(text=body or "", metadata=metadata)
-
-
-def _metadata(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return value
-    return orjson.dumps(value, default=str).decode()
+    try:
+        metadata = {name: as_metadata(value) for name, value in fields.items() if name != text}
+        return Document(text=body or "", metadata=metadata)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+    except TypeError:  # orjson's word for it
+        reason = "a value in it nests too deep to be written down"
+    raise Rejected(f"the record makes no document: {reason}", kind="decode")

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from nvisy.connector.source import Item, Unreadable
 from nvisy.errors import Rejected
 from nvisy.primitives import Document
-from nvisy.primitives.primitive import MetadataValue
+from nvisy.primitives.values import as_metadata
 from nvisy_object._content import BLOCK_BYTES, Content, Version, shown, unreadable
 from nvisy_object._rows import MAX_RECORD_BYTES, Row, csv_rows, jsonl_rows
 
@@ -127,7 +127,7 @@ class RecordFile:
         if not isinstance(text, str):
             raise Rejected(f'the field {name!r} is no text; name another one as "text"', kind="no_text")
         try:
-            metadata = {field: _metadata(value) for field, value in fields.items() if field != name}
+            metadata = {field: as_metadata(value) for field, value in fields.items() if field != name}
             return Document(text=text, metadata=metadata)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
@@ -137,14 +137,3 @@ class RecordFile:
 
     def _rejected(self, message: str, kind: str) -> Rejected:
         return Rejected(f"{shown(self.version.path)}: {message}", kind=kind)
-
-
-def _metadata(value: Any) -> MetadataValue:
-    """Values that stores can filter by stay as they are; nested ones, and integers beyond 64 bits, become JSON text."""
-    if value is None or isinstance(value, bool | float | str):
-        return value
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return value
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return value
-    return orjson.dumps(value).decode()
