@@ -8,6 +8,7 @@ NvisyError
 ├── Unreachable       a broker, store or server does not answer                        exit 3
 ├── Refused           going on would do harm: held elsewhere, a gap, a foreign index   exit 6
 ├── CodecError        bytes that are not what they claim to be
+│   └── UnknownSchema the registry does not know the schema of a record
 └── ConnectorError    what connectors, actions and models raise while data flows
     ├── Transient     try again later, the data is fine
     ├── Rejected      this one document cannot be processed: it goes to the dead letters
@@ -94,6 +95,10 @@ class Refused(NvisyError):  # noqa: N818
 
 class CodecError(NvisyError):
     """Bytes that cannot be decoded, or a value that its schema does not allow."""
+
+
+class UnknownSchema(CodecError):  # noqa: N818
+    """The registry does not know the schema that a record names: it can be read once the registry does."""
 
 
 class ConnectorError(NvisyError):

@@ -141,7 +141,8 @@ class Codec:
         try:
             return self._decoded(value, topic, partition, offset, headers)
         except CodecError as error:
-            raise CodecError(f"{topic}, partition {partition}, offset {offset}: {error}") from error.__cause__
+            place = f"{topic}, partition {partition}, offset {offset}"
+            raise type(error)(f"{place}: {error}") from error.__cause__
 
     def decode_change(
         self, value: bytes, *, topic: str, partition: int, offset: int, headers: Headers = ()

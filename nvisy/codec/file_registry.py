@@ -1,10 +1,14 @@
-"""A schema registry in a folder, for a machine without one: `<id>.avsc`, and the ids of each subject."""
+"""A schema registry in a folder, for a machine without one: `<id>.avsc`, and the ids of each subject.
+
+A number is derived from the schema itself, so that a folder that was lost, or never shared with another host, gives the
+same schema the same number again, and what was written with it can be read.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +16,7 @@ import orjson
 
 from nvisy.codec.evolution import breaks
 from nvisy.codec.framing import SchemaRef
-from nvisy.errors import CodecError, Unreachable
+from nvisy.errors import CodecError, UnknownSchema, Unreachable
 
 
 class FileRegistry:
@@ -49,7 +53,10 @@ class FileRegistry:
             try:
                 self._schemas[ref] = self._path(ref).read_text()
             except FileNotFoundError:
-                raise CodecError(f"schema id {ref} is not in the registry {self.url}") from None
+                raise UnknownSchema(
+                    f"schema id {ref} is not in the registry {self.url}; restore that folder, or name the registry"
+                    " that has it with NVISY_REGISTRY_URL"
+                ) from None
             except OSError as error:
                 raise Unreachable(
                     f"schema registry {self.url}: {error.strerror}: {error.filename}"
@@ -76,16 +83,13 @@ class FileRegistry:
 
     def _number(self, schema: str) -> int:
         self._ids.mkdir(parents=True, exist_ok=True)
-        last = 0
-        for last in self._numbers():
-            if self.schema(last) == schema:
-                return last
+        first = int.from_bytes(hashlib.sha256(schema.encode()).digest()[:4], "big") >> 1
         with tempfile.NamedTemporaryFile("w", dir=self._ids, prefix=".", delete=False) as file:
             file.write(schema)
             file.flush()
             os.fsync(file.fileno())
         try:
-            return self._publish(Path(file.name), schema, last + 1)
+            return self._publish(Path(file.name), schema, first)
         finally:
             Path(file.name).unlink()
 
@@ -100,9 +104,6 @@ class FileRegistry:
                 schema_id += 1
             else:
                 return schema_id
-
-    def _numbers(self) -> Iterator[int]:
-        return iter(sorted(int(path.stem) for path in self._ids.glob("*.avsc")))
 
     def _path(self, schema_id: int) -> Path:
         return self._ids / f"{schema_id}.avsc"

@@ -12,7 +12,7 @@ import orjson
 
 from nvisy.codec.framing import SchemaRef
 from nvisy.codec.safety import MAX_SCHEMA_CHARS
-from nvisy.errors import CodecError, Unreachable, UsageError
+from nvisy.errors import CodecError, UnknownSchema, Unreachable, UsageError
 
 _TIMEOUT_S = 10.0
 _MAX_REDIRECTS = 3
@@ -95,7 +95,7 @@ class HttpRegistry:
 
     def _fetch(self, ref: SchemaRef) -> str:
         if time.monotonic() < self._unknown.get(ref, 0.0):
-            raise CodecError(f"schema {ref} is not in the registry {self.url}")
+            raise UnknownSchema(f"schema {ref} is not in the registry {self.url}")
         path = f"/schemas/ids/{ref}" if isinstance(ref, int) else f"/schemas/guids/{ref}"
         status, answer = self._call("GET", path)
         if status == httpx.codes.NOT_FOUND:
@@ -103,7 +103,7 @@ class HttpRegistry:
             if len(self._unknown) >= _MAX_CACHED:
                 self._unknown.clear()
             self._unknown[ref] = time.monotonic() + _UNKNOWN_FOR_S
-            raise CodecError(f"schema {ref} is not in the registry {self.url}")
+            raise UnknownSchema(f"schema {ref} is not in the registry {self.url}")
         if status != httpx.codes.OK:
             raise self._refusal(f"give schema {ref}", status, answer)
         kind = answer.get("schemaType", "AVRO")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nvisy.codec.blobs import Blobs
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
-from nvisy.errors import CodecError, Rejected
+from nvisy.errors import CodecError, Rejected, UnknownSchema
 from nvisy.graph.hashing import graph_hash
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Inlet
@@ -40,7 +40,7 @@ class ChangeDecoder:
                 headers=record.headers,
             )
         except CodecError as error:
-            raise Rejected(str(error), kind="decode") from error
+            raise Rejected(str(error), kind="decode", retryable=isinstance(error, UnknownSchema)) from error
 
 
 class Codecs:

@@ -196,6 +196,9 @@ class _Work:
         self.session: Session = self._log.session(self.seat)
         self._stack.callback(self.session.close)
         self._codecs = Codecs(self._checked, self._settings, run=self._spec.run)
+        for inlet in stage.inlets:
+            if inlet.kind == "topic":
+                self._codecs.codec.prepare(inlet.name)
         self.steps = Steps(self._checked, stage, state, self.counters)
         self._stack.callback(self.steps.close)
         self.outlets: Sequence[Outlet] = [self._outlet(outlet, sinks, patience) for outlet in stage.outlets]
