@@ -1,24 +1,22 @@
 """Diamonds: ways that part and meet again.
 
-What parts at a branch, a fan-out or any node with several edges, and meets again, is joined by its place in
-the topic
-before: each change arrives by every way, and the join waits for all of them. That stays possible as long as
-nothing within renumbers the changes, so a topic within is a fault, and so is a step that compares documents
-with each other.
+What parts at a branch, a fan-out or any node with several edges, and meets again, is joined by its place in the topic
+before: each change arrives by every way, and the join waits for all of them. That stays possible as long as nothing
+within renumbers the changes, so a topic within is a fault, and so is a step that compares documents with each other.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from nvisy.connector.descriptor import ActionDescriptor
 from nvisy.errors import Fault
-from nvisy.graph.model import ActionNode, Edge, Graph, SourceNode
+from nvisy.graph.model import Edge, SourceNode
+from nvisy.graph.parameters import TypedNode
 from nvisy.graph.parse import Draft
 from nvisy.graph.wiring import Wiring
-
-DEDUPLICATE = "deduplicate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +27,8 @@ class Inside:
     nodes: frozenset[str]
 
 
-def inside_diamonds(graph: Graph) -> Inside:
+def inside_diamonds(wiring: Wiring) -> Inside:
     """Edges and nodes that some, but not all, of the ways from a source to a join go through."""
-    return _inside(Wiring.of(dict(enumerate(graph.nodes)), dict(enumerate(graph.edges))))
-
-
-def diamond_faults(draft: Draft, wiring: Wiring) -> Iterator[Fault]:
-    """Topics and comparisons between a parting and its join."""
-    inside = _inside(wiring)
-    for place in sorted(inside.edges):
-        if wiring.edges[place].topic:
-            message = f'the topic "{wiring.edges[place].topic}" lies between ways that part and meet again'
-            hint = "name the edge before they part, or after they meet"
-            yield draft.origin.fault("NV1512", message, f"/edges/{place}/topic", hint)
-    for node_id in sorted(inside.nodes):
-        node = wiring.nodes[node_id]
-        if isinstance(node, ActionNode) and node.action == DEDUPLICATE:
-            message = f'"{node_id}" deduplicates between ways that part and meet again'
-            hint = "put it before they part, or after they meet"
-            yield draft.origin.fault("NV1513", message, f"/nodes/{wiring.index[node_id]}", hint)
-
-
-def _inside(wiring: Wiring) -> Inside:
     edges: set[int] = set()
     nodes: set[str] = set()
     joins = [node_id for node_id in wiring.order if len(wiring.incoming(node_id)) > 1]
@@ -66,6 +44,22 @@ def _inside(wiring: Wiring) -> Inside:
                 place for place, edge in wiring.edges.items() if 0 < _through(edge, ways_to, ways_on) < every
             }
     return Inside(frozenset(edges), frozenset(nodes))
+
+
+def diamond_faults(draft: Draft, wiring: Wiring, typed: Mapping[str, TypedNode]) -> Iterator[Fault]:
+    """Topics and comparisons between a parting and its join."""
+    inside = inside_diamonds(wiring)
+    for place in sorted(inside.edges):
+        if wiring.edges[place].topic:
+            message = f'the topic "{wiring.edges[place].topic}" lies between ways that part and meet again'
+            hint = "name the edge before they part, or after they meet"
+            yield draft.origin.fault("NV1512", message, f"/edges/{place}/topic", hint)
+    for node_id in sorted(inside.nodes & typed.keys()):
+        descriptor = typed[node_id].descriptor
+        if isinstance(descriptor, ActionDescriptor) and descriptor.whole_stream:
+            message = f'"{node_id}" compares documents between ways that part and meet again'
+            hint = "put it before they part, or after they meet"
+            yield draft.origin.fault("NV1513", message, f"/nodes/{wiring.index[node_id]}", hint)
 
 
 def _through(edge: Edge, ways_to: Counter[str], ways_on: Counter[str]) -> int:

@@ -157,7 +157,7 @@ def _checked(draft: Draft, catalog: Catalog, environ: Mapping[str, str]) -> Chec
         *draft.faults,
         *parameters.faults,
         *wiring_faults(draft, wiring),
-        *diamond_faults(draft, wiring),
+        *diamond_faults(draft, wiring, typed),
         *shapes.faults,
     ]
     return CheckedGraph(

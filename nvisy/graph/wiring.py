@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from nvisy.catalog import closest
 from nvisy.errors import Fault
-from nvisy.graph.model import BranchNode, Edge, Node, SinkNode, SourceNode
+from nvisy.graph.model import BranchNode, Edge, Graph, Node, SinkNode, SourceNode
 from nvisy.graph.parse import Draft
 
 
@@ -39,6 +39,11 @@ class Wiring:
         joined = {i: edge for i, edge in edges.items() if edge.from_ in index and edge.to in index}
         order, cycle = _order(index, joined.values())
         return cls({node_id: nodes[place] for node_id, place in index.items()}, index, joined, order, cycle)
+
+    @classmethod
+    def of_graph(cls, graph: Graph) -> Wiring:
+        """The wiring of a graph that has no faults of structure."""
+        return cls.of(dict(enumerate(graph.nodes)), dict(enumerate(graph.edges)))
 
     def incoming(self, node_id: str) -> list[int]:
         """Places of the edges that lead to a node."""

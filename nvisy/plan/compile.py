@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor, SourceDescriptor
 from nvisy.errors import Fault, GraphError
 from nvisy.graph.hashing import graph_hash
 from nvisy.graph.model import Edge, Graph
 from nvisy.graph.validate import CheckedGraph
-from nvisy.plan.cuts import Traits, Ways, cut_edges
+from nvisy.plan.cuts import Traits, Why, cut_edges, first
 from nvisy.plan.model import Inlet, Outlet, Plan, Stage, Topic, Wire
 from nvisy.primitives.primitive import content_hash
 
@@ -28,11 +29,9 @@ class _Compiler:
         self._checked = checked
         self._graph: Graph = checked.graph
         self._traits = {node.id: _traits(checked, node.id) for node in self._graph.nodes}
-        self._ways = Ways(self._graph)
-        self._order = self._ways.order()
-        self._cut = dict(
-            zip(map(id, self._graph.edges), cut_edges(self._graph, self._traits.__getitem__), strict=True)
-        )
+        self._order = list(checked.nodes)
+        cuts = cut_edges(self._graph, self._traits.__getitem__)
+        self._edges = list(zip(self._graph.edges, cuts, strict=True))
         self._member = self._members()
 
     def plan(self) -> Plan:
@@ -58,8 +57,8 @@ class _Compiler:
                 node = leader[node]
             return node
 
-        for edge in self._graph.edges:
-            if not self._is_cut(edge):
+        for edge, cut in self._edges:
+            if not cut:
                 a, b = find(edge.from_), find(edge.to)
                 first, second = sorted((a, b), key=self._order.index)
                 leader[second] = first
@@ -81,9 +80,9 @@ class _Compiler:
                 inlets[node] = Inlet("source", node, node)
             if self._traits[node].sink:
                 outlets[node] = Outlet("foreign" if self._traits[node].events else "sink", node, node)
-        for edge in self._graph.edges:
+        for edge, cut in self._edges:
             inside = edge.to in members
-            if self._is_cut(edge):
+            if cut:
                 inlet, outlet = self._ends(edge)
                 if inside:
                     inlets.setdefault(inlet.name, inlet)
@@ -101,13 +100,13 @@ class _Compiler:
             outlets=tuple(outlets.values()),
             wires=tuple(wires),
             config=self._config(members, wires),
-            alone=any(self._traits[node].alone for node in members),
+            alone=any(self._traits[node].whole_stream for node in members),
         )
 
     def _ends(self, edge: Edge) -> tuple[Inlet, Outlet]:
         """A cut edge as the stage behind it reads it, and as the stage before it writes it."""
         if self._traits[edge.from_].foreign:
-            topic = _foreign_topic(self._checked, edge.from_)
+            topic = self._checked.topic(edge.from_)
             return Inlet("foreign", topic, edge.from_), Outlet("topic", topic, edge.from_)
         port = f".{edge.port}" if edge.port else ""
         topic = edge.topic if isinstance(edge.topic, str) else f"{self._graph.id}.{edge.from_}{port}"
@@ -115,15 +114,10 @@ class _Compiler:
 
     def _config(self, members: Sequence[str], wires: Sequence[Wire]) -> str:
         """Changes when the stage would make something else of the same input. A source's or sink's place does not."""
-        nodes = [f"{node}@{self._checked.nodes[node].config_hash}" for node in members if self._decides(node)]
+        decisive = [node for node in members if not (self._traits[node].source or self._traits[node].sink)]
+        nodes = [f"{node}@{self._checked.nodes[node].config_hash}" for node in decisive]
         ways = sorted(f"{wire.origin}:{wire.port}>{wire.to}" for wire in wires)
         return content_hash(*nodes, *ways)[:8]
-
-    def _decides(self, node: str) -> bool:
-        return not (self._traits[node].source or self._traits[node].sink)
-
-    def _is_cut(self, edge: Edge) -> bool:
-        return self._cut[id(edge)]
 
     # --- topics ---
 
@@ -132,8 +126,12 @@ class _Compiler:
         for stage in stages:
             for topic in stage.inputs:
                 readers.setdefault(topic, []).append(stage.id)
+        reasons: dict[str, list[Why]] = {}
+        for edge, cut in self._edges:
+            if cut:
+                reasons.setdefault(self._ends(edge)[1].name, []).append(cut)
         return [
-            Topic(name, _numbers(stage), stage.id, tuple(readers.get(name, ())))
+            Topic(name, _numbers(stage), stage.id, tuple(readers.get(name, ())), first(reasons[name]))
             for stage in stages
             for name in stage.outputs
         ]
@@ -180,23 +178,14 @@ def _traits(checked: CheckedGraph, node: str) -> Traits:
         case SinkDescriptor() as sink:
             return Traits(sink=True, events=sink.topic is not None)
         case ActionDescriptor() as action:
-            return Traits(dear=action.cut, alone=action.whole_stream)
+            return Traits(cut=action.cut, whole_stream=action.whole_stream)
         case _:
             return Traits()
 
 
-def _foreign_topic(checked: CheckedGraph, node: str) -> str:
-    found = checked.nodes[node]
-    assert isinstance(found.descriptor, SourceDescriptor)
-    assert found.descriptor.topic is not None
-    return found.descriptor.topic(found.params)
-
-
 def _with_upstream(stage: Stage, makers: Mapping[str, str]) -> Stage:
     upstream = tuple(dict.fromkeys(makers[topic] for topic in stage.inputs if topic in makers))
-    return Stage(
-        stage.id, stage.inlets, stage.nodes, stage.outlets, stage.wires, stage.config, upstream, stage.alone
-    )
+    return replace(stage, upstream=upstream)
 
 
 def _numbers(stage: Stage) -> bool:

@@ -1,11 +1,14 @@
-"""Which edges of a graph become topics."""
+"""Which edges of a graph become topics, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
+from nvisy.graph.diamonds import inside_diamonds
 from nvisy.graph.model import Edge, Graph
+from nvisy.graph.wiring import Wiring
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,109 +20,74 @@ class Traits:
         foreign: It is a topic of other programs: a source that needs no stage of its own.
         sink: It is a sink.
         events: It is a sink that is a topic for other programs.
-        dear: What it makes is kept: a model's answers.
-        alone: It is a stage of its own.
+        cut: What it makes is kept: a model's answers.
+        whole_stream: It is a stage of its own.
     """
 
     source: bool = False
     foreign: bool = False
     sink: bool = False
     events: bool = False
-    dear: bool = False
-    alone: bool = False
+    cut: bool = False
+    whole_stream: bool = False
 
 
-class Ways:
-    """Reachability in a graph without cycles."""
+class Why(StrEnum):
+    """Why a topic lies on an edge, in words; of several reasons the one that stands first here."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._out: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
-        self._into: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
-        for edge in graph.edges:
-            self._out[edge.from_].append(edge)
-            self._into[edge.to].append(edge)
-
-    def into(self, node: str) -> Sequence[Edge]:
-        """The edges that end at `node`."""
-        return self._into[node]
-
-    def below(self, node: str, without: Edge | None = None) -> set[str]:
-        """Nodes that can be reached from `node`, itself included, not using the edge `without`."""
-        return _closure(node, lambda at: [edge.to for edge in self._out[at] if edge is not without])
-
-    def above(self, node: str) -> set[str]:
-        """Nodes that `node` can be reached from, itself included."""
-        return _closure(node, lambda at: [edge.from_ for edge in self._into[at]])
-
-    def within_diamond(self, edge: Edge) -> bool:
-        """Whether the edge lies on one of several ways that part at a node and come together again at another."""
-        joins = {node for node in self.below(edge.to) if len(self._into[node]) > 1}
-        return any(
-            joins & self.below(split, without=edge)
-            for split in self.above(edge.from_)
-            if len(self._out[split]) > 1
-        )
-
-    def order(self) -> list[str]:
-        """All nodes, each after those that give to it; otherwise in the order of the graph."""
-        done: dict[str, None] = {}
-
-        def visit(node: str) -> None:
-            if node not in done:
-                for edge in self._into[node]:
-                    visit(edge.from_)
-                done[node] = None
-
-        for node in self._into:
-            visit(node)
-        return list(done)
+    FOREIGN = "other programs fill it"
+    WHOLE_STREAM = "the node beside it has to see every document in one process"
+    NAMED = "the graph names it"
+    SOURCE = "what a source said is kept: everything behind it can be made anew without asking again"
+    MODEL = "what a model made is kept: an index can be built anew without asking it again"
+    MEETING = "ways meet here on which a model was asked: what it made is kept"
+    SINKS = "there are several sinks: each reads at its own pace"
 
 
-def cut_edges(graph: Graph, traits: Callable[[str], Traits]) -> list[bool]:
-    """For each edge of the graph, in order: whether a topic lies on it.
+def cut_edges(graph: Graph, traits: Callable[[str], Traits]) -> list[Why | None]:
+    """For each edge of the graph, in order: why a topic lies on it, or None where there is none.
 
-    After every source, after what is dear to make again, before each sink where there are several, and around a stage
-    that has to be alone; an edge's own `topic` decides before all of these. Between a branch or fan-out and where its
-    ways meet again nothing is cut, since half a change must never be kept as if it were the whole: what would be cut
-    there is cut behind the meeting point.
+    Around a topic of other programs and around a stage that has to be alone there always is one. Elsewhere an edge's
+    own `topic` decides; without it, after every source, after what a model made, and before each sink where there are
+    several. Between a branch or fan-out and where its ways meet again nothing is cut, since half a change must never
+    be kept as if it were the whole: what would be cut there is cut behind the meeting point.
     """
-    ways = Ways(graph)
+    wiring = Wiring.of_graph(graph)
+    inside = inside_diamonds(wiring).edges
     several_sinks = sum(traits(node.id).sink for node in graph.nodes) > 1
-    postponed = _meeting_points(graph, ways, traits)
+    asked = [
+        graph.edges[place]
+        for place in sorted(inside)
+        if graph.edges[place].topic is None and traits(graph.edges[place].from_).cut
+    ]
+    meetings = {_meeting(wiring, edge) for edge in asked}
 
-    def cut(edge: Edge) -> bool:
+    def cut(place: int, edge: Edge) -> Why | None:
         origin, to = traits(edge.from_), traits(edge.to)
-        if origin.foreign or origin.alone or to.alone:
-            return True
-        if edge.topic is not None:
-            return edge.topic is not False
-        if origin.source:
-            return True
-        if ways.within_diamond(edge):
-            return False
-        return origin.dear or edge.from_ in postponed or (to.sink and several_sinks)
+        reasons = {
+            Why.FOREIGN: origin.foreign,
+            Why.WHOLE_STREAM: origin.whole_stream or to.whole_stream,
+            Why.NAMED: bool(edge.topic),
+        }
+        if edge.topic is None:
+            reasons[Why.SOURCE] = origin.source
+            if place not in inside:
+                reasons |= {
+                    Why.MODEL: origin.cut,
+                    Why.MEETING: edge.from_ in meetings,
+                    Why.SINKS: to.sink and several_sinks,
+                }
+        return next((why for why, holds in reasons.items() if holds), None)
 
-    return [cut(edge) for edge in graph.edges]
-
-
-def _meeting_points(graph: Graph, ways: Ways, traits: Callable[[str], Traits]) -> set[str]:
-    """Nodes where ways meet again on which something dear was made and not kept."""
-    points: set[str] = set()
-    for edge in graph.edges:
-        if traits(edge.from_).dear and edge.topic is None and ways.within_diamond(edge):
-            joins = [
-                node for node in ways.order() if node in ways.below(edge.to) and len(ways.into(node)) > 1
-            ]
-            points.update(joins[:1])
-    return points
+    return [cut(place, edge) for place, edge in enumerate(graph.edges)]
 
 
-def _closure(start: str, following: Callable[[str], Sequence[str]]) -> set[str]:
-    reached: set[str] = set()
-    waiting = [start]
-    while waiting:
-        node = waiting.pop()
-        if node not in reached:
-            reached.add(node)
-            waiting += following(node)
-    return reached
+def first(reasons: Sequence[Why]) -> Why:
+    """The reason to give for a topic that lies on several edges."""
+    return min(reasons, key=list(Why).index)
+
+
+def _meeting(wiring: Wiring, edge: Edge) -> str:
+    """Where the ways meet again, on one of which `edge` lies."""
+    below = wiring.below([edge.to])
+    return next(node for node in wiring.order if node in below and len(wiring.incoming(node)) > 1)

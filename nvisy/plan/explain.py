@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor, SourceDescriptor
-from nvisy.graph.model import ActionNode, Edge, SinkNode, SourceNode
+from nvisy.connector.descriptor import SinkDescriptor, SourceDescriptor
+from nvisy.graph.model import ActionNode, SinkNode, SourceNode
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Plan, Stage, Topic, Wire
 from nvisy.plan.promises import sink_promise, source_promise
@@ -110,7 +110,7 @@ def explain(checked: CheckedGraph, plan: Plan) -> Explanation:
         graph=plan.graph,
         hash=plan.hash,
         stages=tuple(_stage(checked, stage) for stage in plan.stages),
-        topics=tuple(_topic(checked, plan, topic) for topic in plan.topics),
+        topics=tuple(_topic(plan, topic) for topic in plan.topics),
         dead_letters=f"{plan.graph}.dlq",
         uncut=tuple(f"{edge.from_} → {edge.to}" for edge in checked.graph.edges if edge.topic is False),
         sources=tuple(_sources(checked)),
@@ -155,7 +155,7 @@ def does(node: Any) -> str:
     return node.provider if isinstance(node, SourceNode | SinkNode) else ""
 
 
-def _topic(checked: CheckedGraph, plan: Plan, topic: Topic) -> TopicFacts:
+def _topic(plan: Plan, topic: Topic) -> TopicFacts:
     wire = plan.stage(topic.made_by).into(topic.name)[0]
     return TopicFacts(
         name=topic.name,
@@ -165,42 +165,7 @@ def _topic(checked: CheckedGraph, plan: Plan, topic: Topic) -> TopicFacts:
         keeps=_way(wire),
         filled_by=topic.made_by,
         read_by=topic.read_by,
-        why=_why(checked, plan, wire.origin, topic),
-    )
-
-
-def _why(checked: CheckedGraph, plan: Plan, node: str, topic: Topic) -> str:
-    """The first of the reasons of `nvisy.plan.cuts` that holds."""
-    edges = [edge for edge in checked.outgoing(node) if _reader(plan, topic, edge)]
-    maker = checked.descriptor(node)
-    takers = [checked.descriptor(edge.to) for edge in edges]
-    if any(isinstance(one, ActionDescriptor) and one.whole_stream for one in [maker, *takers]):
-        return "the node beside it has to see every document in one process"
-    if any(edge.topic for edge in edges):
-        return "the graph names it"
-    if isinstance(maker, SourceDescriptor):
-        return "what a source said is kept: everything behind it can be made anew without asking again"
-    if isinstance(maker, ActionDescriptor) and maker.cut:
-        return "what a model made is kept: an index can be built anew without asking it again"
-    if len(checked.incoming(node)) > 1 and _dear_above(checked, node):
-        return "ways meet here on which a model was asked: what it made is kept"
-    return "there are several sinks: each reads at its own pace"
-
-
-def _reader(plan: Plan, topic: Topic, edge: Edge) -> bool:
-    return any(
-        wire.origin == topic.name and wire.to == edge.to
-        for stage in topic.read_by
-        for wire in plan.stage(stage).wires
-    )
-
-
-def _dear_above(checked: CheckedGraph, node: str) -> bool:
-    above = [edge.from_ for edge in checked.incoming(node)]
-    return any(
-        (isinstance(maker := checked.descriptor(one), ActionDescriptor) and maker.cut)
-        or _dear_above(checked, one)
-        for one in above
+        why=topic.why,
     )
 
 

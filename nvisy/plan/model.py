@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,12 +111,14 @@ class Topic:
         origin: It is the first behind a source, or behind a `deduplicate`: offsets in it are versions.
         made_by: The stage that fills it.
         read_by: The stages that read it.
+        why: Why the graph is cut here, in words.
     """
 
     name: str
     origin: bool
     made_by: str
     read_by: tuple[str, ...]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,4 @@ class Plan:
 
     def stage(self, stage_id: str) -> Stage:
         """The stage of that id, or KeyError."""
-        return next(iter(self._stages(stage_id)))
-
-    def _stages(self, stage_id: str) -> Iterator[Stage]:
-        found = [stage for stage in self.stages if stage.id == stage_id]
-        if not found:
-            raise KeyError(stage_id)
-        yield from found
+        return {stage.id: stage for stage in self.stages}[stage_id]

@@ -139,8 +139,10 @@ def sink(
     return SinkDescriptor(name, "index", params, able, _never)
 
 
-def action(name: str, params: type[Params], shape: Any, *, cut: bool = False) -> ActionDescriptor:
-    return ActionDescriptor(name, name, params, shape, _never, cut)
+def action(
+    name: str, params: type[Params], shape: Any, *, cut: bool = False, whole_stream: bool = False
+) -> ActionDescriptor:
+    return ActionDescriptor(name, name, params, shape, _never, cut, whole_stream)
 
 
 DESCRIPTORS = (
@@ -153,7 +155,7 @@ DESCRIPTORS = (
     action("extract", TextParams, _extract),
     action("chunk", ChunkParams, _chunk),
     action("filter", FilterParams, _filter),
-    action("deduplicate", TextParams, lambda _params, incoming, _models: incoming),
+    action("deduplicate", TextParams, lambda _params, incoming, _models: incoming, whole_stream=True),
     action("embed", EmbedParams, _embed, cut=True),
     ModelDescriptor("local/hash", "", HashParams, lambda params: ("1", params.dimensions), _never),
     ModelDescriptor("openai", "", OpenAiParams, lambda _params: ("2024", 1536), _never),

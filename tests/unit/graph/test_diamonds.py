@@ -1,5 +1,6 @@
 from nvisy.graph.diamonds import inside_diamonds
 from nvisy.graph.model import Edge, Graph, SourceNode
+from nvisy.graph.wiring import Wiring
 
 
 def inside(*edges: str, sources: str = "s") -> tuple[set[str], set[str]]:
@@ -10,7 +11,7 @@ def inside(*edges: str, sources: str = "s") -> tuple[set[str], set[str]]:
         for i in ids
     ]
     graph = Graph(name="g", nodes=nodes, edges=[Edge(from_=e[0], to=e[1]) for e in edges])
-    found = inside_diamonds(graph)
+    found = inside_diamonds(Wiring.of_graph(graph))
     return {edges[place] for place in found.edges}, set(found.nodes)
 
 

@@ -400,7 +400,7 @@ def test_a_deduplicate_within_a_diamond_is_a_fault():
             "embed>index",
         )
     )
-    assert '/nodes/3  NV1513  "a" deduplicates between ways' in found
+    assert '/nodes/3  NV1513  "a" compares documents between ways' in found
 
 
 def test_ways_that_never_meet_may_be_cut():
