@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -125,3 +126,24 @@ def await_keys(pipeline: Pipeline, keys: set[str], deadline_s: float = 40.0) -> 
             return
         time.sleep(0.2)
     raise AssertionError(f"the index holds {index_of(pipeline)}, not {keys}")
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("index_too", [True, False])
+def test_a_lost_disk_loses_nothing_on_kafka(
+    tmp_path: Path, unique_name: str, kafka_url: str, index_too: bool
+) -> None:
+    pipeline = Pipeline(tmp_path, unique_name, kafka_url)
+    if not index_too:
+        pipeline.graph["nodes"][-1]["params"]["path"] = "index.db"
+    pipeline.write({f"{seed}.md": text(seed) for seed in range(50)})
+    pipeline.run()
+    before = pipeline.ids()
+    (pipeline.docs / "7.md").unlink()
+    shutil.rmtree(pipeline.folder / ".nvisy")
+    report = pipeline.run()
+    assert report.state == "completed"
+    gone = {record for record in before if record not in pipeline.ids()}
+    assert gone
+    assert pipeline.ids() == before - gone
+    assert report.nodes["text"]["in"] == 0, "nothing was read again from the source"
