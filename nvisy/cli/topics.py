@@ -13,11 +13,10 @@ import typer
 from nvisy.catalog import Catalog
 from nvisy.cli.graphs import AsJson
 from nvisy.cli.output import one_line, printable, say, say_json, say_table
-from nvisy.codec.blobs import Blobs
 from nvisy.codec.codec import Codec
-from nvisy.codec.registry import open_registry
 from nvisy.errors import CodecError, Rejected, UsageError
-from nvisy.primitives import Barrier, Change, Primitive, PrimitiveTypes
+from nvisy.primitives import Barrier, Change, Primitive
+from nvisy.runtime.codecs import open_codec
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import LogRecord, TopicInfo
 
@@ -56,17 +55,10 @@ def read(
             raise UsageError(
                 f"there is no topic {topic!r} on {log.url}; `nvisy topics list` shows those there are"
             )
-        codec = _codec(settings)
+        codec = open_codec(Catalog.installed(), settings)
         for record in islice(log.scan(topic), limit):
             shown = _record(record, codec)
             say_json(shown) if as_json else say(_line(shown))
-
-
-def _codec(settings: Settings) -> Codec:
-    default = settings.state / "blobs" if settings.log_url is None else None
-    types = PrimitiveTypes(Catalog.installed().all("primitive"))
-    registry = open_registry(settings.environ, settings.state)
-    return Codec(registry, types, blobs=Blobs.open(settings.environ, default))
 
 
 def _record(record: LogRecord, codec: Codec) -> dict[str, Any]:

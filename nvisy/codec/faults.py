@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from nvisy.errors import CodecError
+from nvisy.errors import CodecError, Rejected, UnknownSchema
 from nvisy.primitives.primitive import Primitive
 
 
@@ -34,6 +34,11 @@ def unwritable(error: Exception, items: Iterable[Primitive]) -> CodecError:
     }
     reason = reasons.get(type(error), type(error).__name__)
     return CodecError(f"a value that its schema does not allow: {reason}")
+
+
+def undecodable(error: CodecError) -> Rejected:
+    """`error` as the rejection of the one record that it is about; it may pass once a missing schema is there."""
+    return Rejected(str(error), kind="decode", retryable=isinstance(error, UnknownSchema))
 
 
 def not_installed(item: Primitive) -> CodecError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from nvisy.catalog import Catalog
 from nvisy.codec.blobs import Blobs
 from nvisy.codec.codec import Codec
+from nvisy.codec.faults import undecodable
 from nvisy.codec.registry import open_registry
-from nvisy.errors import CodecError, Rejected, UnknownSchema
+from nvisy.errors import CodecError
 from nvisy.graph.hashing import graph_hash
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Inlet
@@ -40,7 +42,20 @@ class ChangeDecoder:
                 headers=record.headers,
             )
         except CodecError as error:
-            raise Rejected(str(error), kind="decode", retryable=isinstance(error, UnknownSchema)) from error
+            raise undecodable(error) from error
+
+
+def open_codec(catalog: Catalog, settings: Settings) -> Codec:
+    """The codec for the log that `settings` name, with the installed primitives.
+
+    Raises:
+        UsageError: The settings of the registry or of the blobs make no sense.
+    """
+    # Next to the embedded log large values may lie in a folder; a Kafka cluster needs one that all hosts reach.
+    default = settings.state / "blobs" if settings.log_url is None else None
+    types = PrimitiveTypes(catalog.all("primitive"))
+    registry = open_registry(settings.environ, settings.state)
+    return Codec(registry, types, blobs=Blobs.open(settings.environ, default))
 
 
 class Codecs:
@@ -49,11 +64,7 @@ class Codecs:
     def __init__(self, checked: CheckedGraph, settings: Settings, *, run: str = "") -> None:
         self._checked = checked
         self._run = run
-        # Next to the embedded log large values may lie in a folder; a Kafka cluster needs one that all hosts reach.
-        default = settings.state / "blobs" if settings.log_url is None else None
-        types = PrimitiveTypes(checked.catalog.all("primitive"))
-        registry = open_registry(settings.environ, settings.state)
-        self.codec = Codec(registry, types, blobs=Blobs.open(settings.environ, default))
+        self.codec = open_codec(checked.catalog, settings)
         self.changes = ChangeDecoder(self.codec)
 
     def decoder(self, inlet: Inlet) -> Decoder:

@@ -9,6 +9,7 @@ import orjson
 from pydantic import ValidationError
 
 from nvisy.codec.codec import Codec
+from nvisy.codec.faults import undecodable
 from nvisy.errors import CodecError, Rejected
 from nvisy.primitives import Document, Primitive
 from nvisy.primitives.change import Change
@@ -45,7 +46,7 @@ class ForeignDecoder:
         try:
             return self._change(record)
         except CodecError as error:
-            raise Rejected(str(error), kind="decode") from error
+            raise undecodable(error) from error
 
     def _change(self, record: LogRecord) -> Change:
         if record.value is None:
