@@ -161,7 +161,8 @@ not be joined again. Put it before they part, or after they meet.
 
 NV1514 one topic, two writers
 A topic is written from one way out of one node, which is what keeps it in order. It may be read by many:
-edges from the same node may name the same topic.
+edges from the same node may name the same topic. `<graph>.dlq`, `<graph>.state`, the topics that other edges get by
+default and those of `topic` nodes have a writer already.
 
 NV1521 stages wait for each other
 Topics cut the graph into stages, and here each of two stages needs what the other makes. Set "topic": false

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ID = r"^[A-Za-z0-9_-]{1,64}$"
 Id = Annotated[str, StringConstraints(pattern=_ID)]
-TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}$")]
+TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,239}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Params = Mapping[str, JsonValue]
 

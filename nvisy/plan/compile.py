@@ -36,6 +36,7 @@ class _Compiler:
 
     def plan(self) -> Plan:
         """Compile, and check that stages can run one after the other."""
+        self._refuse_second_writers()
         drafts = [self._stage(members) for members in self._groups()]
         makers = {topic: stage.id for stage in drafts for topic in stage.outputs}
         stages = [_with_upstream(stage, makers) for stage in drafts]
@@ -109,7 +110,10 @@ class _Compiler:
             topic = self._checked.topic(edge.from_)
             return Inlet("foreign", topic, edge.from_), Outlet("topic", topic, edge.from_)
         port = f".{edge.port}" if edge.port else ""
-        topic = edge.topic if isinstance(edge.topic, str) else f"{self._graph.id}.{edge.from_}{port}"
+        default = f"{self._graph.id}.{edge.from_}{port}"
+        if default in _run_topics(self._graph.id):
+            default += ".out"
+        topic = edge.topic or default
         return Inlet("topic", topic, edge.from_), Outlet("topic", topic, edge.from_)
 
     def _config(self, members: Sequence[str], wires: Sequence[Wire]) -> str:
@@ -137,6 +141,23 @@ class _Compiler:
         ]
 
     # --- checks ---
+
+    def _refuse_second_writers(self) -> None:
+        """What is written to one topic comes from one way out of one node, which is what keeps it in order."""
+        writers = dict(_run_topics(self._graph.id))
+        for node in self._graph.nodes:
+            if self._traits[node.id].events:
+                writers[self._checked.topic(node.id)] = f'the sink "{node.id}"'
+        for place, (edge, cut) in enumerate(self._edges):
+            if not cut:
+                continue
+            topic = self._ends(edge)[1].name
+            writer = f'"{edge.from_}"' + (f', port "{edge.port}"' if edge.port else "")
+            if writers.setdefault(topic, writer) != writer:
+                message = f'the topic "{topic}" is already written by {writers[topic]}'
+                hint = "give the edge a topic of its own"
+                fault = self._graph.origin.fault("NV1514", message, f"/edges/{place}", hint)
+                raise GraphError([fault])
 
     def _in_order(self, stages: Sequence[Stage]) -> list[Stage]:
         done: dict[str, Stage] = {}
@@ -181,6 +202,11 @@ def _traits(checked: CheckedGraph, node: str) -> Traits:
             return Traits(cut=action.cut, whole_stream=action.whole_stream)
         case _:
             return Traits()
+
+
+def _run_topics(graph: str) -> Mapping[str, str]:
+    """Topics that a run keeps for itself beside those of the edges, and what for."""
+    return {f"{graph}.dlq": "the run, with dead letters", f"{graph}.state": "the run, with its state"}
 
 
 def _with_upstream(stage: Stage, makers: Mapping[str, str]) -> Stage:

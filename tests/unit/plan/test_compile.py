@@ -162,3 +162,16 @@ def test_a_stage_has_another_config_when_a_node_of_it_has() -> None:
     assert one.stage("text").config != other.stage("text").config
     assert one.stage("index").config == other.stage("index").config
     assert one.stage("files").config == other.stage("files").config
+
+
+@pytest.mark.parametrize("name", ["g.dlq", "g.state", "g.embed"])
+def test_an_edge_may_not_name_a_topic_that_something_else_writes(name: str) -> None:
+    edges = ["files>text", {"from": "text", "to": "chunk", "topic": name}, "chunk>embed", "embed>index"]
+    with pytest.raises(GraphError, match=f'NV1514  the topic "{name}" is already written by'):
+        plan_of(LINE, *edges)
+
+
+def test_a_node_may_be_called_as_a_topic_of_the_run() -> None:
+    nodes = {"dlq": SOURCE, "text": TEXT, "chunk": CHUNK, "state": EMBED, "index": INDEX}
+    plan = plan_of(nodes, "dlq>text", "text>chunk", "chunk>state", "state>index")
+    assert [topic.name for topic in plan.topics] == ["g.dlq.out", "g.state.out"]
