@@ -55,7 +55,8 @@ class EmbeddedLog:
         info = self._existing(topic).info()
         if info.partitions != partitions:
             raise Refused(
-                f"topic {topic!r} has {info.partitions} partitions, the graph asks for {partitions}"
+                f"topic {topic!r} has {info.partitions} partitions, the graph asks for {partitions}: set "
+                f'"log": {{"partitions": {info.partitions}}}, or give the graph another id'
             )
         return info
 

@@ -70,7 +70,8 @@ class Topics:
             info = self._appeared(topic)
         if info.partitions != partitions:
             raise Refused(
-                f"topic {topic!r} has {info.partitions} partitions, the graph asks for {partitions}"
+                f"topic {topic!r} has {info.partitions} partitions, the graph asks for {partitions}: set "
+                f'"log": {{"partitions": {info.partitions}}}, or give the graph another id'
             )
         return info
 
