@@ -73,7 +73,7 @@ class FirstOwner:
     """Owners by content, in a SQLite file.
 
     The file is a cache of the compacted input up to `positions`: where they differ from what was committed, or the
-    file is lost, the caller clears it, applies the input again from the start and emits `decisions`.
+    file is lost, the caller clears it and applies the input again from the start.
     """
 
     def __init__(self, path: Path) -> None:

@@ -38,7 +38,7 @@ class Context:
         folder: Folder of the graph file: relative paths and a user's modules start there.
         state: Folder for caches that may be lost at any time, `.nvisy`.
         models: Opens an embedding model by name: `(name, params) -> EmbeddingModel`.
-        incoming: Shape of what arrives at the node.
+        incoming: Shape of what arrives at the node; at a source, of what it yields.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class SourceDescriptor:
 
     Attributes:
         topic: For a source that is a topic of the log itself: the topic's name. It needs no stage of its own, and
-            `open` gives a decoder of its records (`nvisy.runtime.reading.Decoder`).
+            `open` is never called: the stage behind it reads the topic through its own seat at the log.
     """
 
     name: str
@@ -71,8 +71,8 @@ class SinkDescriptor:
     """A provider that keeps records, `vector/sqlite`. `open` gives a `Sink` and connects to nothing yet.
 
     Attributes:
-        topic: For a sink that is a topic of the log itself, for other programs: the topic's name. `open` gives an
-            encoder of changes (`nvisy.runtime.outlets.Encoder`).
+        topic: For a sink that is a topic of the log itself, for other programs: the topic's name. `open` is never
+            called: the stage before it writes the topic through its own seat at the log.
     """
 
     name: str

@@ -2,9 +2,11 @@
 
 ```python
 g = Graph.build("docs")
-chunks = g.source("files", "object/files", path="docs").action("text", "extract").action("chunk", "chunk",
-size=400) chunks.action("embed", "embed", model="local/hash").sink("index", "vector/sqlite", path="index.db",
-collection="docs") graph = g.graph() ```
+text = g.source("files", "object/files", path="docs").action("text", "extract")
+vectors = text.action("chunk", "chunk", size=400).action("embed", "embed", model="local/hash")
+vectors.sink("index", "vector/sqlite", path="index.db", collection="docs")
+graph = g.graph()
+```
 """
 
 from __future__ import annotations

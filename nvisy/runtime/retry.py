@@ -22,12 +22,6 @@ class RetryPolicy:
     initial_delay_s: float = 1.0
     max_delay_s: float = 30.0
 
-    def delays(self) -> list[float] | None:
-        """The waits of a bounded policy, without jitter; None when it is unbounded."""
-        if self.max_retries is None:
-            return None
-        return [self._delay(attempt) for attempt in range(self.max_retries)]
-
     def call(
         self,
         function: Callable[[], T],

@@ -1,8 +1,7 @@
 """`vector/sqlite`: an index in one file, with sqlite-vec's distances. Needs no server; the embedded default.
 
 Guarantee: transactional. Records, deletes, heads and the fence commit together, with synchronous=FULL.
-Reading: any number of processes, also while one writes.
-A search is exact and reads every record, some 70 ms for
+Reading: any number of processes, also while one writes. A search is exact and reads every record, some 70 ms for
 100,000 of 256 dimensions; from some 300,000 on, another store answers sooner.
 """
 
