@@ -62,6 +62,8 @@ class StreamingReader:
         batch = self._reader.read(LIMIT, TIMEOUT_S)
         flights = [self._flight(event) for event in batch.events]
         with self._lock:
+            if self._ahead and self._ahead[-1][0] == self._sequence:
+                self._ahead.pop()  # a silent stream moves on without anything to commit: keep one position, not all
             self._ahead.append((self._sequence, batch.position))
         self.ended = batch.end
         return flights

@@ -126,6 +126,13 @@ def test_a_stream_that_breaks_off_loses_nothing(history):
     assert len(said) + len(rest) == len(history.events)
 
 
+def test_silence_takes_no_memory():
+    stream = reader(MemoryHistory())
+    for _ in range(100):
+        stream.read(paused=False)
+    assert len(stream._ahead) == 1
+
+
 def test_silence_is_no_end():
     history = MemoryHistory()
     stream = reader(history)
