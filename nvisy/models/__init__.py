@@ -1,1 +1,1 @@
-"""The embedding models that come with Nvisy: `local/hash`, `local/wordllama`; and the cache of what models answered."""
+"""The embedding models that come with Nvisy, the limits that those behind an API keep to, and a cache of answers."""
