@@ -19,9 +19,13 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """List what a graph's index holds, by document."""
+    found = False
     for hit in records(checked_graph(graph), key or None, sink=sink or None):
+        found = True
         if as_json:
             say_json(record_json(hit))
         else:
             span = f"[{hit.span.start}:{hit.span.end}]" if hit.span else ""
             say(f"{hit.id}  {one_line(hit.key, 60)}{span}  {one_line(hit.text, 80)}")
+    if not found and not as_json:
+        say(f"no records of {one_line(key, 60)}" if key else "no records")

@@ -132,10 +132,13 @@ class _Task:
 def summary(ended: Report, graph: Path) -> str:
     """How a run ended, in two lines at most."""
     said = (
-        f"{ended.state} in {ended.duration_s:.1f} s: {ended.written:,} vectors written, {ended.removed:,} removed, "
-        f"{ended.unchanged:,} unchanged, {ended.model_calls:,} texts embedded"
+        f"{ended.state} in {ended.duration_s:.1f} s: {_count(ended.written, 'vector')} written, "
+        f"{ended.removed:,} removed, {ended.unchanged:,} unchanged, {_count(ended.model_calls, 'text')} embedded"
     )
     if not ended.dead_letters:
         return said
-    letters = f"{ended.dead_letters:,} dead letter{'' if ended.dead_letters == 1 else 's'}"
-    return f"{said}\n{letters}: nvisy dlq list {graph}"
+    return f"{said}\n{_count(ended.dead_letters, 'dead letter')}: nvisy dlq list {graph}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -28,6 +28,9 @@ def command(
     """Ask a graph's index a question.
 
     The store alone is needed: the graph may be running or not.
+
+    A filter compares key, source_uri or metadata.NAME with a value (== != < <= > >=, in [...]), asks
+    has(metadata.NAME), and joins with && || !. `nvisy records GRAPH --json` shows which metadata there is.
     """
     try:
         hits = search(checked_graph(graph), question, k, only, sink=sink or None)

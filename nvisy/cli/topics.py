@@ -138,7 +138,10 @@ def _head(shown: dict[str, Any]) -> str:
         return f"{shown['record']} {one_line(str(shown['fields']), _SHOWN_CHARS)}"
     if shown["op"] == "barrier":
         return f"barrier {shown['kind']} of {shown['source']}"
-    return f"{shown['op']}, {len(shown['items'])} items" if "items" in shown else str(shown["op"])
+    if "items" not in shown:
+        return str(shown["op"])
+    count = len(shown["items"])
+    return f"{shown['op']}, {count} item{'' if count == 1 else 's'}"
 
 
 def _items(shown: dict[str, Any]) -> Iterator[str]:
