@@ -88,6 +88,5 @@ def _suggest(folder: Path, corpus: Corpus) -> None:
         "nvisy dlq list graph.json",
         "nvisy explain graph.json",
         "nvisy run graph.json --follow      (then edit a file in documents/)",
-        "NVISY_LOG=kafka://127.0.0.1:9092 nvisy run graph.json",
     ):
         say(f"  {line}")
