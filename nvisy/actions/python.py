@@ -57,7 +57,7 @@ class PythonAction:
             made = _several(self._function(item, **self._params))
         except ConnectorError:
             raise
-        except (Exception, SystemExit) as error:  # a user's function may fail in any way
+        except BaseException as error:  # a user's function may fail in any way, `sys.exit` is one
             raise self._failure(error) from None
         return [each if each is item else self._checked(each) for each in made]
 

@@ -71,6 +71,7 @@ class _Child:
         self._earlier = StageCounters()
         self.ends: list[tuple[str, int, int]] | None = None
         self.error: tuple[str, int] | None = None
+        self.through = False
         self.life = 0
         self.worked = False
         self.outages = 0
@@ -125,6 +126,7 @@ class _Child:
         self.view.lives += 1
         self.view.status = "starting"
         self.error = None
+        self.through = False
         self.due = None
         self.worked = False
         self.process = self._spawn()
@@ -241,6 +243,8 @@ class Supervisor:
                 logging.getLogger(message["name"]).log(message["level"], "%s", message["text"])
             case "failed":
                 child.error = (message["error"], message["exit_code"])
+            case "done":
+                child.through = True
             case "exit":
                 self._exited(child, message["code"])
 
@@ -273,7 +277,7 @@ class Supervisor:
 
     def _exited(self, child: _Child, code: int) -> None:
         view = child.view
-        if code == 0:
+        if code == 0 and child.through:  # a user's function can end its process with any code
             view.status, view.lag, view.waiting = "done", None, ""
             self._drain_below(view.stage)
             return
