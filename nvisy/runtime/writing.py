@@ -45,12 +45,18 @@ class DeadLetterBook:
         self.open.add(record.key)
         return record
 
-    def passed(self, outlet: str, flights: Sequence[Flight]) -> list[Append]:
-        """Tombstones for the entries that these flights put an end to."""
-        if not self.open:
-            return []
-        keys = (dead_letters.entry_key(self._stage, outlet, flight) for flight in flights)
-        return [self.close(key, "resolved") for key in keys if key in self.open]
+    def passed(self, outlet: str, flight: Flight) -> Append | None:
+        """The tombstone of the entry that this flight puts an end to, if there is one."""
+        key = dead_letters.entry_key(self._stage, outlet, flight) if self.open else b""
+        return self.close(key, "resolved") if key in self.open else None
+
+    def entries(self, outlet: str, flights: Sequence[Flight]) -> list[Append]:
+        """What these flights leave in the book, in their order: of two versions of a key the later decides."""
+        written = (
+            self.failed(outlet, flight) if flight.failure else self.passed(outlet, flight)
+            for flight in flights
+        )
+        return [record for record in written if record is not None]
 
     def close(self, key: bytes, reason: str) -> Append:
         """The tombstone of an open entry."""
@@ -161,18 +167,11 @@ class WritingThread:
         self._uncommitted = True
         outlet = self._outlets[index]
         good = [flight for flight in flights if not flight.failure]
-        refused = outlet.write(good)
-        refused_tickets = {flight.ticket for flight in refused}
-        passed = [flight for flight in good if flight.ticket not in refused_tickets]
-        bad = [*(flight for flight in flights if flight.failure), *refused]
-        letters = self._book.passed(outlet.name, passed) + [
-            self._book.failed(outlet.name, one) for one in bad
-        ]
+        refused = {flight.ticket: flight for flight in outlet.write(good)}
+        answered = [refused.get(flight.ticket, flight) for flight in flights]
+        letters = self._book.entries(outlet.name, answered)
         self._session.append(letters)
-        refused_by_ticket = {flight.ticket: flight for flight in refused}
-        for flight in flights:
-            if self._tracker.done(flight.ticket):
-                self._through.append(refused_by_ticket.get(flight.ticket, flight))
+        self._through += [flight for flight in answered if self._tracker.done(flight.ticket)]
         if letters and outlet.waits:
             self._commit()  # a transaction must not stay open until the outlet answers next time
 
