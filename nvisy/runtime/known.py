@@ -37,7 +37,7 @@ class KnownKeys:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = _open(path)
         if self._meta("topic") != topic_id or self._meta("format") != str(_FORMAT):
-            self._forget(topic_id)
+            self._start_over(topic_id)
         self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
         self._db.execute("CREATE TEMP TABLE spared (prefix TEXT PRIMARY KEY) WITHOUT ROWID")
         self._db.execute("CREATE TEMP TABLE listed (key TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -138,9 +138,10 @@ class KnownKeys:
         """Close the file."""
         self._db.close()
 
-    def _forget(self, topic_id: str) -> None:
+    def _start_over(self, topic_id: str) -> None:
+        """Every key has to be sent again. It is kept, for one that is gone by now has still to be deleted."""
         with self._db:
-            self._db.execute("DELETE FROM known; DELETE FROM groups; DELETE FROM meta")
+            self._db.execute("UPDATE known SET fingerprint = x''; DELETE FROM groups; DELETE FROM meta")
             self._set("format", str(_FORMAT))
             self._set("topic", topic_id)
 

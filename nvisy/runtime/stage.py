@@ -43,6 +43,8 @@ from nvisy.runtime.writing import DeadLetterBook, WritingThread
 from nvisy.topics.log import Log, Seat, Session, TopicPartition
 
 REPORT_S = 0.25
+CONFIG = "config"
+"""What a stage remembers its last configuration as."""
 PATIENCE = RetryPolicy(max_retries=8, initial_delay_s=0.5, max_delay_s=10.0)
 FOLLOW_PATIENCE = RetryPolicy(max_retries=None, initial_delay_s=0.5, max_delay_s=10.0)
 
@@ -193,13 +195,13 @@ class _Work:
         graph, stage, state = self._checked.graph.id, self.stage, self._settings.state
         sinks = [prepare(self._checked, node, self._log.id, state) for node in stage.sinks]
         self.seat = Seat(graph, stage.id, _seat_config(stage, sinks), stage.inputs, stage.outputs)
-        self.session: Session = self._log.session(self.seat)
+        self.session: Session = _seated(self._log, self.seat)
         self._stack.callback(self.session.close)
         self._codecs = Codecs(self._checked, self._settings, run=self._spec.run)
         for inlet in stage.inlets:
             if inlet.kind == "topic":
                 self._codecs.codec.prepare(inlet.name)
-        self.steps = Steps(self._checked, stage, state, self.counters)
+        self.steps = Steps(self._checked, stage, state, self.counters, patience)
         self._stack.callback(self.steps.close)
         self.outlets: Sequence[Outlet] = [self._outlet(outlet, sinks, patience) for outlet in stage.outlets]
         open_keys = dead_letters.open_keys(self._log, graph, stage.id)
@@ -354,21 +356,42 @@ class _Work:
         return self._codecs.events_outlet(node, self.session, partitions, self.counters.node(node))
 
     def _inc(self, topic: str) -> int:
-        """Incarnation of an output topic: one more than last time when the topic was made anew."""
+        """Incarnation of an output topic: higher than any before when it was made anew, or was not used for a while."""
         info = self._log.describe(topic)
         topic_id = info.id if info else ""
         known_id, _, known_inc = self.session.state().get(f"inc/{topic}", b"/0").decode().rpartition("/")
-        if known_id == topic_id:
+        life = int(self.session.state().get("life", b"0"))
+        if known_id == topic_id and int(known_inc) > life:
             return int(known_inc)
-        inc = int(known_inc) + 1
+        inc = max(int(known_inc), life) + 1
         self.session.commit({}, {f"inc/{topic}": f"{topic_id}/{inc}".encode()})
         return inc
 
     def _next_life(self) -> int:
-        """Where no topic numbers the changes: the count of lives of this stage, one more each time."""
-        life = int(self.session.state().get("life", b"0")) + 1
+        """Where no topic numbers the changes: the lives of this stage, counted on from what its topics had before."""
+        state = self.session.state()
+        incs = [value.rpartition(b"/")[2] for name, value in state.items() if name.startswith("inc/")]
+        life = max(map(int, [state.get("life", b"0"), *incs])) + 1
         self.session.commit({}, {"life": str(life).encode()})
         return life
+
+
+def _seated(log: Log, seat: Seat) -> Session:
+    """The session of a seat; one whose configuration is not the last one starts over, also if it was once before."""
+    session = log.session(seat)
+    if session.state().get(CONFIG) == seat.config.encode():
+        return session
+    positions = session.positions()
+    starts = dict.fromkeys(positions, 0)
+    for topic in seat.inputs:
+        if (info := log.describe(topic)) is not None:
+            starts |= {TopicPartition(topic, partition): start for partition, start in info.start.items()}
+    back = {at: starts[at] for at, position in positions.items() if position > starts[at]}
+    session.commit(back, {CONFIG: seat.config.encode()})
+    if not back:
+        return session
+    session.close()
+    return log.session(seat)
 
 
 def _seat_config(stage: Stage, sinks: Sequence[OpenSink]) -> str:

@@ -38,10 +38,12 @@ def test_what_is_noted_is_there_for_the_next_process(known, path):
         assert again.followed() == {0: 7, 3: 9}
 
 
-def test_another_topic_is_another_memory(known, path):
+def test_another_topic_has_everything_sent_again_and_still_knows_what_may_be_gone(known, path):
     known.note({"a": b"1"}, groups={"f": b"3"}, followed={0: 7})
     with closing(KnownKeys(path, "topic-2")) as other:
-        assert len(other) == 0
+        other.begin_pass()
+        assert list(other.unseen()) == ["a"]
+        assert other.see(["a"]) == [Known(b"", False)]
         assert other.group("f") is None
         assert other.followed() == {}
 

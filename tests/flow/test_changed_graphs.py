@@ -1,0 +1,82 @@
+"""A graph that is edited between runs leaves what it says now, and nothing of what it said before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.flow.pipeline import Pipeline, text
+
+
+def passages(pipeline: Pipeline) -> list[tuple[str, str]]:
+    return sorted((hit.key, hit.text) for hit in pipeline.records())
+
+
+def chunk_size(pipeline: Pipeline, size: int) -> None:
+    pipeline.graph["nodes"][2]["params"]["size"] = size
+
+
+def without_topics(pipeline: Pipeline) -> None:
+    for edge in pipeline.graph["edges"]:
+        edge["topic"] = False
+
+
+def with_topics(pipeline: Pipeline) -> None:
+    for edge in pipeline.graph["edges"]:
+        edge.pop("topic", None)
+
+
+def test_a_setting_that_is_changed_and_changed_back_leaves_what_it_left_at_first(pipeline: Pipeline) -> None:
+    pipeline.write({"a.md": text(1), "b.md": text(2)})
+    pipeline.run()
+    first = passages(pipeline)
+    chunk_size(pipeline, 80)
+    pipeline.run()
+    assert passages(pipeline) != first
+    chunk_size(pipeline, 200)
+    assert pipeline.run().state == "completed"
+    assert passages(pipeline) == first
+    assert pipeline.run().unchanged == 0, "the input was read again although nothing had changed"
+
+
+def test_what_is_gone_when_a_stage_without_topics_is_edited_leaves_the_index(embedded: Pipeline) -> None:
+    embedded.write({"a.md": text(1), "b.md": text(2)})
+    without_topics(embedded)
+    embedded.run()
+    (embedded.docs / "a.md").unlink()
+    chunk_size(embedded, 80)
+    embedded.run()
+    assert embedded.keys() == {"b.md"}
+
+
+def test_topics_may_be_taken_out_and_put_back(embedded: Pipeline) -> None:
+    embedded.write({"a.md": "one", "gone.md": "one"})
+    embedded.run()
+    (embedded.docs / "gone.md").unlink()
+    for content, change in (("two", without_topics), ("three", without_topics), ("four", with_topics)):
+        embedded.write({"a.md": content})
+        change(embedded)
+        embedded.run()
+        assert passages(embedded) == [("a.md", content)]
+
+
+@pytest.mark.parametrize(
+    "ending", ["os._exit(0)", "raise KeyboardInterrupt", "raise GeneratorExit", "sys.exit()"]
+)
+def test_a_function_that_ends_its_process_is_never_taken_for_the_end_of_the_input(
+    embedded: Pipeline, ending: str
+) -> None:
+    embedded.write({"a.md": "fine", "b.md": "bomb"})
+    lines = ["import os, sys", "def step(document):", "    if 'bomb' in document.text:", f"        {ending}"]
+    (embedded.folder / "mine.py").write_text("\n".join([*lines, "    return document"]))
+    step: dict[str, Any] = {"id": "step", "type": "action", "action": "python"}
+    embedded.graph["nodes"].insert(2, {**step, "params": {"function": "mine:step"}})
+    embedded.graph["edges"][1]["to"] = "step"
+    embedded.graph["edges"].append({"from": "step", "to": "chunk"})
+    process = embedded.start()
+    out, _ = process.communicate(timeout=60)
+    assert b'"state":"completed"' not in out
+    if "_exit" not in ending:
+        assert embedded.keys() == {"a.md"}
+        assert [letter.key for letter in embedded.dead_letters()] == ["b.md"]
