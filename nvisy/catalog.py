@@ -162,9 +162,13 @@ class Catalog:
             raise NotInstalled(f'model "{reference}" cannot be used: {error}') from error
         return f"{reference}@{revision}", dimensions
 
-    def open_model(self, reference: str, params: Mapping[str, Any]) -> EmbeddingModel:
-        """Load a model. Raises as `facts`."""
+    def open_model(
+        self, reference: str, params: Mapping[str, Any], *, timeout_ms: int | None = None
+    ) -> EmbeddingModel:
+        """Load a model, whose calls may take `timeout_ms` where it has a parameter for that. Raises as `facts`."""
         descriptor, typed = self._model_with(reference, params)
+        if timeout_ms is not None and "timeout_ms" in type(typed).model_fields:
+            typed = typed.model_copy(update={"timeout_ms": timeout_ms})
         return descriptor.open(typed)
 
     def _model_with(self, reference: str, params: Mapping[str, Any]) -> tuple[ModelDescriptor, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from nvisy.actions._accepts import require
-from nvisy.connector.action import BatchAction
+from nvisy.connector.action import Action, Question
 from nvisy.connector.descriptor import ActionDescriptor, Context, Models, Params
 from nvisy.connector.model import Embedded, EmbeddingModel
 from nvisy.connector.shape import Shape
-from nvisy.errors import Fatal, Rejected
+from nvisy.errors import Fatal, Rejected, Transient
 from nvisy.models.cache import EmbeddingCache
+from nvisy.models.limits import LimitedModel
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.document import Document
 from nvisy.primitives.embedding import Embedding
@@ -23,6 +25,7 @@ from nvisy.primitives.primitive import Primitive, content_hash
 from nvisy.primitives.provenance import Span
 from nvisy.primitives.values import is_finite
 
+REMOTE_BATCH = 64
 Answer = NDArray[np.float32] | Rejected
 
 
@@ -34,7 +37,7 @@ class EmbedParams(Params):
         None, ge=1, description="Length of the vectors; the model's own if left out."
     )
     batch_size: int | None = Field(
-        None, ge=1, alias="batchSize", description="Texts per call; as many as the model takes if left out."
+        None, ge=1, alias="batchSize", description="Texts per call; what suits the model if left out."
     )
     cache: bool = Field(
         True, description="Whether to keep vectors in the state folder, for a model that is dearer than that."
@@ -113,13 +116,13 @@ class EmbedAction:
                 return [rejected]
             middle = len(texts) // 2
             return self._ask(texts[:middle]) + self._ask(texts[middle:])
-        self.calls += 1
-        self.model_calls += len(texts)
-        self.tokens += embedded.tokens or 0
-        self.cost_usd += embedded.cost_usd or 0.0
         return self._checked(embedded, len(texts))
 
     def _checked(self, embedded: Embedded, count: int) -> list[Answer]:
+        self.calls += 1
+        self.model_calls += count
+        self.tokens += embedded.tokens or 0
+        self.cost_usd += embedded.cost_usd or 0.0
         vectors = np.ascontiguousarray(embedded.vectors, np.float32)
         expected = (count, self._model.dimensions)
         if vectors.shape != expected:
@@ -148,6 +151,64 @@ class EmbedAction:
         )
 
 
+class RemoteEmbedAction(EmbedAction):
+    """Embeds with a model behind an API: an `AskingAction`, several of whose calls run side by side.
+
+    Attributes:
+        max_in_flight: Calls side by side.
+    """
+
+    def __init__(
+        self, model: EmbeddingModel, name: str, cache: EmbeddingCache | None, batch_size: int | None = None
+    ) -> None:
+        super().__init__(model, name, cache, batch_size or REMOTE_BATCH)
+        self.max_in_flight = model.max_in_flight
+        self._lock = threading.Lock()
+
+    def questions(self, items: Sequence[Primitive]) -> list[Question]:
+        """The text of each item, by its hash; an empty one by nothing."""
+        texts = [_text_of(item) for item in items]
+        return [Question(content_hash(text) if text else "", text) for text in texts]
+
+    def known(self, keys: Sequence[str]) -> Mapping[str, Answer]:
+        """The vectors that the cache has."""
+        found: dict[str, Answer] = {}
+        if self._cache:
+            with self._lock:
+                found.update(self._cache.get_many([key for key in keys if key]))
+                self.cache_hits += len(found)
+        return {**found, "": _EMPTY} if "" in keys else found
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """One call to the model; its answers are in the cache before they are anywhere else."""
+        embedded = self._model.embed([question.content for question in questions])
+        with self._lock:
+            answers = self._checked(embedded, len(questions))
+            if self._cache:
+                keys = [question.key for question in questions]
+                pairs = zip(keys, answers, strict=True)
+                self._cache.put_many({key: one for key, one in pairs if not isinstance(one, Rejected)})
+        return answers
+
+    def answered(self, item: Primitive, question: Question, answer: Answer) -> Embedding | Rejected:
+        """The item's embedding."""
+        return self._embedding(item, question.content, question.key, answer)
+
+    def close(self) -> None:
+        """Close the model, under calls that run, and then the cache."""
+        self._model.close()
+        with self._lock:
+            super().close()
+
+    def is_up(self) -> bool:
+        """Whether the model embeds a word."""
+        try:
+            self._model.embed(["word"])
+        except (Transient, Rejected):
+            return False
+        return True
+
+
 _EMPTY = Rejected(
     "it has no text to embed; let only texts through with a filter, `size(text) > 0`", kind="empty"
 )
@@ -164,13 +225,14 @@ def _shape(params: EmbedParams, incoming: Shape, models: Models) -> Shape:
     return Shape(Embedding, model=model, dimensions=dimensions)
 
 
-def _build(params: EmbedParams, context: Context) -> BatchAction:
+def _build(params: EmbedParams, context: Context) -> Action:
     model = context.models(params.model, params.for_model())
     name = f"{params.model}@{model.revision}"
     cache = None
     if params.cache and model.cached:
         cache = EmbeddingCache(context.state / "embeddings.db", name, model.dimensions)
-    return EmbedAction(model, name, cache, params.batch_size)
+    kind = RemoteEmbedAction if isinstance(model, LimitedModel) else EmbedAction
+    return kind(model, name, cache, params.batch_size)
 
 
 DESCRIPTOR = ActionDescriptor(

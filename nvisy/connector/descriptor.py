@@ -111,6 +111,7 @@ class ModelDescriptor:
     """An embedding model, `local/hash`.
 
     Attributes:
+        params: A field `timeout_ms` among them is set to the node's timeout where the graph gives one.
         facts: `(params) -> (revision, dimensions)` without loading any weights.
         open: Loads it.
     """

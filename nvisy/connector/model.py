@@ -26,14 +26,15 @@ class Embedded:
 
 
 class EmbeddingModel(Protocol):
-    """Turns texts into vectors. One instance is used by one thread at a time.
+    """Turns texts into vectors. One instance is used by up to `max_in_flight` threads at a time.
 
     Attributes:
         name: As in a graph, `local/hash`.
         revision: Changes whenever the vectors for some text would; part of every cache key.
         dimensions: Length of the vectors.
         max_batch: Texts per call, at most.
-        max_in_flight: Calls that may run side by side; 1 for a model that computes in this process.
+        max_in_flight: Calls that may run side by side: 1 for a model that computes in this process, more for one
+            behind an API, whose calls then share the limits of its connection.
         cached: Whether keeping its answers is cheaper than asking again.
     """
 

@@ -17,6 +17,7 @@ from nvisy.graph.model import ActionNode, BranchNode, Connection, Node, Routes, 
 from nvisy.graph.parse import Draft
 from nvisy.graph.positions import escape
 from nvisy.graph.secrets import Redactor, Resolved, resolve
+from nvisy.models.limits import Limits
 
 _PARAMETERS = Codes(missing="NV1212", unknown="NV1211", wrong="NV1213", member="parameter")
 
@@ -32,6 +33,7 @@ class TypedNode:
         descriptor: None for a branch, a fan-out and a fan-in.
         params: What the descriptor's `params` made of it; None for a fan-out and a fan-in. Holds secrets.
         connection: Resolved parameters of the connection it names. Holds secrets.
+        limits: Of that connection.
     """
 
     place: int
@@ -39,6 +41,7 @@ class TypedNode:
     descriptor: NodeDescriptor | None
     params: Any = field(repr=False)
     connection: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    limits: Limits = field(default_factory=Limits)
 
 
 class Parameters:
@@ -52,6 +55,10 @@ class Parameters:
         self._environ = environ
         self._connections = {
             name: self._resolve(connection.params, f"/connections/{escape(name)}/params")
+            for name, connection in draft.connections.items()
+        }
+        self._limits = {
+            name: self._limits_of(connection, f"/connections/{escape(name)}/limits")
             for name, connection in draft.connections.items()
         }
 
@@ -76,7 +83,12 @@ class Parameters:
             return None
         merges = not isinstance(node, ActionNode)
         params = self._typed(descriptor.params, own, f"{here}/params", node.connection if merges else None)
-        return None if params is None else TypedNode(place, node, descriptor, params, shared)
+        limits = self._limits.get(node.connection or "", Limits())
+        return None if params is None else TypedNode(place, node, descriptor, params, shared, limits)
+
+    def _limits_of(self, connection: Connection, pointer: str) -> Limits:
+        typed = self._typed(Limits, self._resolve(connection.limits, pointer), pointer)
+        return typed if isinstance(typed, Limits) else Limits()
 
     def _descriptor(self, node: SourceNode | ActionNode | SinkNode, here: str) -> NodeDescriptor | None:
         try:

@@ -15,13 +15,14 @@ from nvisy.connector.shape import Shape
 from nvisy.errors import Fault, GraphError
 from nvisy.graph.diamonds import diamond_faults
 from nvisy.graph.hashing import config_hash
-from nvisy.graph.model import Edge, Graph, Node
+from nvisy.graph.model import ActionNode, Edge, Graph, Node
 from nvisy.graph.origin import in_order
 from nvisy.graph.parameters import NodeDescriptor, Parameters, TypedNode
 from nvisy.graph.parse import Draft, draft_file
 from nvisy.graph.secrets import Redactor
 from nvisy.graph.shapes import Flow, Shapes
 from nvisy.graph.wiring import Wiring, wiring_faults
+from nvisy.models.limits import Limits, connection_id, limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class CheckedNode:
         params: Its typed parameters, references resolved and paths absolute; a branch's are `Routes`. Holds
             secrets.
         connection: Parameters of the connection that it names. Holds secrets.
+        limits: Rate limits of that connection.
         incoming: What arrives; None at a source.
         outgoing: What leaves; None at a sink.
         config_hash: What it does to what passes, as 8 hexadecimal digits.
@@ -48,6 +50,7 @@ class CheckedNode:
     outgoing: Shape | None
     config_hash: str
     models: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,22 @@ class CheckedGraph:
         assert shape is not None
 
         def opened(name: str, params: Mapping[str, Any]) -> EmbeddingModel:
-            return self.catalog.open_model(name, {**checked.connection, **params})
+            given = {**checked.connection, **params}
+            model = self.catalog.open_model(name, given, timeout_ms=self._timeout_ms(checked.node))
+            return limited(model, checked.limits, state, self._connection_id(checked.node, name))
 
         return Context(self.folder, state, opened, shape)
+
+    def _timeout_ms(self, node: Node) -> int | None:
+        return node.timeout.node_timeout_ms if isinstance(node, ActionNode) else None
+
+    def _connection_id(self, node: Node, model: str) -> str:
+        """Names the connection that a node uses the same in every graph that writes it the same."""
+        named = node.connection if isinstance(node, ActionNode) else None
+        if named is None:
+            return connection_id(model, {})
+        connection = self.graph.connections[named]
+        return connection_id(connection.provider, connection.params)
 
 
 def check(
@@ -185,4 +201,5 @@ def _node(typed: TypedNode, flow: Flow) -> CheckedNode:
         outgoing=flow.outgoing,
         config_hash=hashed,
         models=flow.models,
+        limits=typed.limits,
     )

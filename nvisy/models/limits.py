@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from nvisy.connector.descriptor import Params
 from nvisy.connector.model import Embedded, EmbeddingModel
 from nvisy.errors import Transient
-from nvisy.models.allowance import Allowance
+
+if TYPE_CHECKING:
+    from nvisy.models.allowance import Allowance
 
 FILE = "limits.db"
 USUAL_IN_FLIGHT = 16
@@ -73,6 +75,8 @@ class LimitedModel:
 
 def limited(model: EmbeddingModel, limits: Limits, state: Path, connection: str) -> EmbeddingModel:
     """`model` within the limits of a connection, where its calls leave the process; else the model as it is."""
+    from nvisy.models.allowance import Allowance  # noqa: PLC0415 - a database is opened by who needs it
+
     if model.max_in_flight == 1:
         return model
     return LimitedModel(model, Allowance(state / FILE, connection, limits), limits)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nvisy import expressions
-from nvisy.connector.action import Action, BatchAction
+from nvisy.connector.action import Action, AskingAction, BatchAction
 from nvisy.connector.descriptor import ActionDescriptor
 from nvisy.connector.fields import fields_of
 from nvisy.errors import Fatal
@@ -18,20 +18,26 @@ from nvisy.graph.validate import CheckedGraph, CheckedNode
 from nvisy.plan.model import Stage
 from nvisy.primitives.primitive import Primitive
 from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.outage import Breaker
+from nvisy.runtime.outlets import Patience
 from nvisy.runtime.retry import RetryPolicy
-from nvisy.runtime.steps import BatchStep, EachStep, RouteStep, Stamp, Step
+from nvisy.runtime.steps import Assembly, BatchStep, EachStep, RouteStep, Stamp, Step
+from nvisy.runtime.window import Window
 
 
 class Steps:
     """The steps of a stage, by node, and the actions behind them."""
 
-    def __init__(self, checked: CheckedGraph, stage: Stage, state: Path, counters: StageCounters) -> None:
+    def __init__(
+        self, checked: CheckedGraph, stage: Stage, state: Path, counters: StageCounters, patience: Patience
+    ) -> None:
+        self._patience = patience
         self._checked = checked
         self._state = state
         self._counters = counters
         self._closing = ExitStack()
         self._models: list[Action] = []
-        self.by_node: dict[str, Step | RouteStep] = {}
+        self.by_node: dict[str, Step | RouteStep | Window] = {}
         for node in stage.nodes:
             step = self._step(node, checked.nodes[node])
             if step is not None:
@@ -46,7 +52,7 @@ class Steps:
         """Close every action."""
         self._closing.close()
 
-    def _step(self, name: str, node: CheckedNode) -> Step | RouteStep | None:
+    def _step(self, name: str, node: CheckedNode) -> Step | RouteStep | Window | None:
         stamp = Stamp(name, node.config_hash)
         counters = self._counters.node(name)
         if isinstance(node.node, BranchNode):
@@ -60,9 +66,23 @@ class Steps:
         self._closing.callback(action.close)
         self._models.append(action)
         retry = policy(node.node.retry)
+        if isinstance(action, AskingAction):
+            assembly = Assembly(name, stamp, counters)
+            return self._window(name, action, assembly, retry, node.node.concurrency.max_per_node)
         if isinstance(action, BatchAction):
             return BatchStep(name, action, stamp, retry, counters)
         return EachStep(name, action, stamp, retry, counters)
+
+    def _window(
+        self, name: str, action: AskingAction, assembly: Assembly, retry: RetryPolicy, most: int | None
+    ) -> Window:
+        """The window of a node with at most so many calls, as the node, its connection and its model allow."""
+        patience = self._patience
+        breaker = Breaker(retry, patience, action.is_up)
+        calls = min(action.max_in_flight, most or action.max_in_flight)
+        window = Window(name, action, assembly, breaker, calls=calls, stopped=patience.stopped)
+        self._closing.callback(window.close)
+        return window
 
 
 def policy(retry: Retry) -> RetryPolicy:

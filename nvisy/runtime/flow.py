@@ -1,13 +1,14 @@
 """From a stage to the Bytewax dataflow that runs it: one operator per node, a batch at a time.
 
 Bytewax is used without its recovery, its cluster mode and its connectors: the log and the stores hold all state, and
-the threads on either side of the dataflow do all waiting, so that no callback ever blocks.
+the threads on either side of the dataflow, and those of its windows, do all waiting, so that no callback ever blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import bytewax.operators as op
@@ -21,22 +22,22 @@ from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.flight import Flight
 from nvisy.runtime.reading import ReadingThread
 from nvisy.runtime.steps import JoinStep, RouteStep, Step, port_of
+from nvisy.runtime.window import Window
 from nvisy.runtime.writing import WritingThread
 
 TAKE_S = 0.005
 
 
 class _Input(StatelessSourcePartition[Flight]):
-    """Hands the dataflow what the reading thread has read; ends when everything is through."""
+    """Hands the dataflow what `take` gives; ends when it gives nothing and everything is `through`."""
 
-    def __init__(self, reading: ReadingThread, writing: WritingThread) -> None:
-        self._reading = reading
-        self._writing = writing
+    def __init__(self, take: Callable[[], Sequence[Flight]], through: Callable[[], bool]) -> None:
+        self._take = take
+        self._through = through
 
     def next_batch(self) -> Sequence[Flight]:
-        self._writing.raise_error()
-        batch = self._reading.take(TAKE_S)
-        if self._reading.ended and not batch and self._writing.idle:
+        batch = self._take()
+        if not batch and self._through():
             raise StopIteration
         return batch
 
@@ -45,27 +46,26 @@ class _Input(StatelessSourcePartition[Flight]):
 
 
 class _Output(StatelessSinkPartition[Flight]):
-    """Hands the writing thread what has come through."""
+    """Hands over what has come here."""
 
-    def __init__(self, writing: WritingThread, outlet: int) -> None:
-        self._writing = writing
-        self._outlet = outlet
+    def __init__(self, hand_over: Callable[[list[Flight]], None]) -> None:
+        self._hand_over = hand_over
 
     def write_batch(self, items: list[Flight]) -> None:
-        self._writing.hand_over(self._outlet, items)
+        self._hand_over(items)
 
 
 class _Source(DynamicSource[Flight]):
-    def __init__(self, reading: ReadingThread, writing: WritingThread) -> None:
-        self._partition = _Input(reading, writing)
+    def __init__(self, take: Callable[[], Sequence[Flight]], through: Callable[[], bool]) -> None:
+        self._partition = _Input(take, through)
 
     def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Input:
         return self._partition
 
 
 class _Sink(DynamicSink[Flight]):
-    def __init__(self, writing: WritingThread, outlet: int) -> None:
-        self._partition = _Output(writing, outlet)
+    def __init__(self, hand_over: Callable[[list[Flight]], None]) -> None:
+        self._partition = _Output(hand_over)
 
     def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> _Output:
         return self._partition
@@ -73,14 +73,24 @@ class _Sink(DynamicSink[Flight]):
 
 def build_flow(
     stage: Stage,
-    steps: Mapping[str, Step | RouteStep],
+    steps: Mapping[str, Step | RouteStep | Window],
     reading: ReadingThread,
     writing: WritingThread,
     counters: StageCounters,
 ) -> Dataflow:
     """The dataflow of a stage. `steps` has one step per action and branch; fan-outs and fan-ins need none."""
+    windows = [step for step in steps.values() if isinstance(step, Window)]
+
+    def through() -> bool:
+        # A flight inside a window has been acknowledged by nobody, so the writing is idle only when windows are empty.
+        return reading.ended and (writing.idle or any(window.abandoned for window in windows))
+
+    def read() -> Sequence[Flight]:
+        writing.raise_error()
+        return reading.take(TAKE_S)
+
     flow = Dataflow(stage.id)
-    entry = op.input("read", flow, _Source(reading, writing))
+    entry = op.input("read", flow, _Source(read, through))
     ports: dict[tuple[str, str], Stream[Any]] = {}
     for inlet in stage.inlets:
         ports[inlet.name, ""] = (
@@ -95,13 +105,16 @@ def build_flow(
             routed = op.flat_map_batch(node, arriving, step)
             for port in {wire.port for wire in stage.wires if wire.origin == node}:
                 ports[node, port] = op.flat_map_batch(_operator(node, port), routed, port_of(port))
+        elif isinstance(step, Window):
+            op.output(_operator("into", node), arriving, _Sink(step.put))
+            ports[node, ""] = op.input(node, flow, _Source(step.take, through))
         else:
             ports[node, ""] = arriving if step is None else _batches(node, arriving, step)
     for index, outlet in enumerate(stage.outlets):
         op.output(
             _operator("to", outlet.name),
             _arriving(stage, outlet.name, ports, counters),
-            _Sink(writing, index),
+            _Sink(partial(writing.hand_over, index)),
         )
     return flow
 

@@ -41,12 +41,17 @@ class RetryPolicy:
             except Transient as error:
                 if attempt == self.max_retries or stopped():
                     raise
-                delay_s = max(error.retry_after_s or 0.0, self._delay(attempt))
-                if self.backoff == "jitter":
-                    delay_s *= random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
+                delay_s = self.wait_s(attempt, error)
                 waiting(error, delay_s)
                 _sleep(delay_s, stopped)
                 attempt += 1
+
+    def wait_s(self, attempt: int, error: Transient) -> float:
+        """Seconds to wait after failure number `attempt`, counted from 0; never less than the other side asks for."""
+        delay_s = self._delay(attempt)
+        if self.backoff == "jitter":
+            delay_s *= random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
+        return max(error.retry_after_s or 0.0, delay_s)
 
     def _delay(self, attempt: int) -> float:
         growth = 1 if self.backoff == "fixed" else 2 ** min(attempt, 30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,6 +64,8 @@ class StageRunner:
         self._reading: ReadingThread | None = None
         self._topics: TopicReader | None = None
         self._clean: Callable[[str], str] = str
+        self._waiting = b""
+        self._waiting_until = 0.0
 
     def clean(self, text: str) -> str:
         """`text` without the graph's secrets."""
@@ -140,7 +143,9 @@ class StageRunner:
 
     def _patience(self) -> Patience:
         def waiting(error: Transient, delay_s: float) -> None:
-            self._send(line("waiting", error=self.clean(str(error)), delay_s=delay_s))
+            self._waiting = line("waiting", error=self.clean(str(error)), delay_s=delay_s)
+            self._waiting_until = time.monotonic() + delay_s
+            self._send(self._waiting)
 
         retry = FOLLOW_PATIENCE if self._spec.follow else PATIENCE
         return Patience(retry, waiting, self._stopping.is_set)
@@ -152,6 +157,8 @@ class StageRunner:
         def send() -> None:
             work.steps.count_models()
             self._send(line("counters", counters=work.counters.as_json(), in_flight=tracker.in_flight))
+            if time.monotonic() < self._waiting_until:
+                self._send(self._waiting)  # it still does, whatever else went on meanwhile
 
         def loop() -> None:
             while not ended.wait(REPORT_S):

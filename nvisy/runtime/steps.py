@@ -99,39 +99,18 @@ class EachStep:
         return flight.onward(change.with_items(tuple(items)))
 
 
-class BatchStep:
-    """Runs an action that is cheaper for many primitives at once, across the documents of a batch."""
+class Assembly:
+    """Puts what the items of a change became into the change, or fails it where one was rejected."""
 
-    def __init__(
-        self, node: str, action: BatchAction, stamp: Stamp, retry: RetryPolicy, counters: NodeCounters
-    ) -> None:
+    def __init__(self, node: str, stamp: Stamp, counters: NodeCounters) -> None:
         self._node = node
-        self._action = action
         self._stamp = stamp
-        self._retry = retry
         self._counters = counters
 
-    def __call__(self, flights: list[Flight]) -> list[Flight]:
-        """Every flight, with what the action made of its items; one that had a rejected item, failed."""
-        items = [item for flight in flights if not flight.failure for item in flight.change.items]
-        made = iter(self._run(items))
-        return [flight if flight.failure else self._finish(flight, made) for flight in flights]
-
-    def _run(self, items: Sequence[Primitive]) -> list[Primitive | Rejected]:
-        results: list[Primitive | Rejected] = []
-        size = self._action.max_batch
-        for start in range(0, len(items), size):
-            batch = items[start : start + size]
-            answers = self._retry.call(lambda batch=batch: self._action.batch(batch))  # type: ignore[misc]
-            if len(answers) != len(batch):
-                raise Fatal(f"node {self._node}: {len(answers)} results came back for {len(batch)} items")
-            results += answers
-        self._counters.received += len(items)
-        return results
-
-    def _finish(self, flight: Flight, made: Iterable[Primitive | Rejected]) -> Flight:
+    def finish(self, flight: Flight, results: Sequence[Primitive | Rejected]) -> Flight:
+        """The flight with `results`, one per item of its change."""
         change = flight.change
-        results = list(islice(made, len(change.items)))
+        self._counters.received += len(results)
         for result in results:
             if isinstance(result, Rejected):
                 self._counters.failed += 1
@@ -143,6 +122,40 @@ class BatchStep:
                 items += self._stamp.children(item, (result,), change.origin, seen)
         self._counters.emitted += len(items)
         return flight.onward(change.with_items(tuple(items)))
+
+
+class BatchStep:
+    """Runs an action that is cheaper for many primitives at once, across the documents of a batch."""
+
+    def __init__(
+        self, node: str, action: BatchAction, stamp: Stamp, retry: RetryPolicy, counters: NodeCounters
+    ) -> None:
+        self._node = node
+        self._action = action
+        self._retry = retry
+        self._assembly = Assembly(node, stamp, counters)
+
+    def __call__(self, flights: list[Flight]) -> list[Flight]:
+        """Every flight, with what the action made of its items; one that had a rejected item, failed."""
+        items = [item for flight in flights if not flight.failure for item in flight.change.items]
+        made = iter(self._run(items))
+        return [
+            flight
+            if flight.failure
+            else self._assembly.finish(flight, list(islice(made, len(flight.change.items))))
+            for flight in flights
+        ]
+
+    def _run(self, items: Sequence[Primitive]) -> list[Primitive | Rejected]:
+        results: list[Primitive | Rejected] = []
+        size = self._action.max_batch
+        for start in range(0, len(items), size):
+            batch = items[start : start + size]
+            answers = self._retry.call(lambda batch=batch: self._action.batch(batch))  # type: ignore[misc]
+            if len(answers) != len(batch):
+                raise Fatal(f"node {self._node}: {len(answers)} results came back for {len(batch)} items")
+            results += answers
+        return results
 
 
 class RouteStep:
