@@ -15,6 +15,9 @@ from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, CheckedNode, check
 from nvisy.runtime.settings import Settings
 
+MOST_RECORDS = 2**31 - 1
+"""More than any store holds; a larger number does not fit into what every store calls a limit."""
+
 
 def search(
     graph: Graph | CheckedGraph,
@@ -49,7 +52,7 @@ def search(
     node = _sink(checked, sink)
     with closing(_index(checked, node, settings)) as index:
         vector = _embedded(question, checked, checked.nodes[node], index)
-        return list(index.search(vector, k, where))
+        return list(index.search(vector, min(k, MOST_RECORDS), where))
 
 
 def records(

@@ -110,6 +110,12 @@ def test_at_least_one_record_has_to_be_asked_for() -> None:
         search(graph(MemoryIndex()), "alpha", 0)
 
 
+def test_more_than_any_store_holds_may_be_asked_for() -> None:
+    index = MemoryIndex()
+    search(graph(index), "alpha", 10**20)
+    assert index.asked[0][1] < 2**31
+
+
 def test_records_are_streamed_and_the_index_is_closed_behind_them() -> None:
     index = MemoryIndex()
     listed = records(graph(index))
