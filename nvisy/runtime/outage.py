@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 OPEN_AT = 2
 """Failures in a row, no two of them under way together, after which one call at a time tries."""
-PROBES = 3
+BLAMED = 3
+"""So often a call must fail, and the other side answer right after, before the call is at fault."""
 _TURN_S = 0.1
 
 
@@ -52,7 +53,7 @@ class Breaker:
             Transient: The other side stayed down for as long as the policy allows, or the run is to stop.
             Rejected: `function` said so, or it alone goes on failing.
         """
-        failures = 0
+        failures = blamed = 0
         while True:
             probing = self._enter()
             began = time.monotonic()
@@ -60,9 +61,13 @@ class Breaker:
                 result = function()
             except Transient as error:
                 failures += 1
-                rounds = self._failed(began, probing)
-                self._give_up(error, failures, rounds)
-                self._wait(error, self._retry.wait_s(max(rounds, failures) - 1, error))
+                delay_s = self._failed(error, failures, began, probing)
+                blamed = blamed + 1 if self._is_at_fault(error, failures) else 0
+                if blamed == BLAMED:
+                    said = f"it failed {failures} times while other calls pass: {error}"
+                    raise Rejected(said, kind="model", retryable=True) from error
+                self._give_up(error)
+                self._wait(error, delay_s)
             except BaseException as error:
                 self._leave(probing, passed=isinstance(error, Rejected))
                 raise
@@ -90,36 +95,37 @@ class Breaker:
                 self._rounds = 0
             self._state.notify_all()
 
-    def _failed(self, began: float, probing: bool) -> int:
-        """Count a failed call. Returns how many failed in a row."""
+    def _failed(self, error: Transient, failures: int, began: float, probing: bool) -> float:
+        """Count a failed call. Returns the seconds until it may be repeated."""
         with self._state:
             if probing:
                 self._probing = False
             if began >= self._round_began:  # else it failed together with one that was counted
                 self._rounds += 1
                 self._round_began = time.monotonic()
-            return self._rounds
+            delay_s = self._retry.wait_s(max(self._rounds, failures) - 1, error)
+            self._open_until = time.monotonic() + delay_s
+            return delay_s
 
-    def _give_up(self, error: Transient, failures: int, rounds: int) -> None:
-        """Raise where the call may not be repeated."""
-        if self._patience.stopped():
-            raise error
+    def _is_at_fault(self, error: Transient, failures: int) -> bool:
+        """Whether the call has used its retries up, and the other side is there nevertheless."""
         retries = self._retry.max_retries
-        if retries is None:
-            return
         asked_to_wait = error.retry_after_s is not None
-        if failures > retries and not asked_to_wait and all(self._is_up() for _ in range(PROBES)):
-            self._leave(probing=False, passed=True)
-            said = f"it failed {failures} times while other calls pass: {error}"
-            raise Rejected(said, kind="model", retryable=True)
-        if self._patience.retry.max_retries is not None and rounds > retries:
+        if retries is None or failures <= retries or asked_to_wait or not self._is_up():
+            return False
+        self._leave(probing=False, passed=True)
+        return True
+
+    def _give_up(self, error: Transient) -> None:
+        """Raise where no call may be repeated."""
+        retries, ends = self._retry.max_retries, self._patience.retry.max_retries is not None
+        if self._patience.stopped() or (ends and retries is not None and self._rounds > retries):
             raise error
 
     def _wait(self, error: Transient, delay_s: float) -> None:
-        until = time.monotonic() + delay_s
-        with self._state:
-            self._open_until = until
-            out = self._rounds >= OPEN_AT
         self._patience.waiting(error, delay_s)
-        while not out and not self._patience.stopped() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _TURN_S))  # where the breaker is open, all wait together instead
+        until = time.monotonic() + delay_s
+        while self._rounds < OPEN_AT and not self._patience.stopped():
+            if (left := until - time.monotonic()) <= 0:
+                return
+            time.sleep(min(left, _TURN_S))  # once the breaker is open, all wait together instead
