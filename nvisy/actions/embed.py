@@ -23,7 +23,6 @@ from nvisy.primitives.document import Document
 from nvisy.primitives.embedding import Embedding
 from nvisy.primitives.primitive import Primitive, content_hash
 from nvisy.primitives.provenance import Span
-from nvisy.primitives.values import is_finite
 
 REMOTE_BATCH = 64
 Answer = NDArray[np.float32] | Rejected
@@ -129,7 +128,8 @@ class EmbedAction:
             raise Fatal(f"{self._name} answered with vectors of shape {vectors.shape}, not {expected}")
         vectors.setflags(write=False)
         unsound = Rejected(f"{self._name} answered with numbers that are not finite", kind="model")
-        return [vector if is_finite(vector) else unsound for vector in vectors]
+        finite = np.atleast_1d(np.isfinite(vectors).all(axis=1))
+        return [vector if sound else unsound for vector, sound in zip(vectors, finite, strict=True)]
 
     def _embedding(self, item: Primitive, text: str, key: str, answer: Answer) -> Embedding | Rejected:
         if isinstance(answer, Rejected):

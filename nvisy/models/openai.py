@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import email.utils
 import re
@@ -249,24 +248,24 @@ def _vectors(data: Any, count: int) -> NDArray[np.float32]:
     """Vectors of an answer by the `index` of each, shape (count, any)."""
     if not isinstance(data, list) or len(data) != count:
         raise _MisshapenError(f"{len(data) if isinstance(data, list) else 'no'} vectors for {count} texts")
-    rows: list[NDArray[np.float32] | None] = [None] * count
-    for place, entry in enumerate(data):
-        index = entry.get("index", place)
-        if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
-            raise _MisshapenError("its vectors are not numbered as the texts are")
-        rows[index] = _vector(entry["embedding"])
-    if len({len(row) for row in rows if row is not None}) != 1:
+    found = {entry.get("index", place): entry["embedding"] for place, entry in enumerate(data)}
+    if found.keys() != set(range(count)):
+        raise _MisshapenError("its vectors are not numbered as the texts are")
+    rows = [_numbers(found[index]) for index in range(count)]
+    if len({len(row) for row in rows}) != 1:
         raise _MisshapenError("its vectors differ in length")
-    return np.stack([row for row in rows if row is not None])
+    vectors = np.frombuffer(b"".join(rows), "<f4").reshape(count, -1)
+    return vectors.astype(np.float32, copy=False)
 
 
-def _vector(value: Any) -> NDArray[np.float32]:
+def _numbers(value: Any) -> bytes:
+    """One vector as its bytes, however it was written."""
     if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value, validate=True), "<f4").astype(np.float32, copy=False)
-    vector = np.array(value, np.float32)
+        return binascii.a2b_base64(value, strict_mode=True)
+    vector = np.array(value, "<f4")
     if vector.ndim != 1:
         raise _MisshapenError("a vector is not a list of numbers")
-    return vector
+    return vector.tobytes()
 
 
 def _tokens(value: Mapping[str, Any]) -> int | None:

@@ -172,6 +172,8 @@ class ModelServer:
         return None
 
     def _within_limits(self, at: float, texts: Sequence[str]) -> bool:
+        if not (self.requests_per_minute or self.tokens_per_minute):
+            return self.in_flight <= (self.max_in_flight or self.in_flight)
         while self._accepted and self._accepted[0][0] <= at - 60:
             self._accepted.popleft()
         cost = tokens_of(texts)
