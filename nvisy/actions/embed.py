@@ -180,15 +180,18 @@ class RemoteEmbedAction(EmbedAction):
         return {**found, "": _EMPTY} if "" in keys else found
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
-        """One call to the model; its answers are in the cache before they are anywhere else."""
+        """One call to the model."""
         embedded = self._model.embed([question.content for question in questions])
         with self._lock:
-            answers = self._checked(embedded, len(questions))
-            if self._cache:
-                keys = [question.key for question in questions]
-                pairs = zip(keys, answers, strict=True)
+            return self._checked(embedded, len(questions))
+
+    def keep(self, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
+        """Put vectors into the cache."""
+        if self._cache:
+            keys = [question.key for question in questions]
+            pairs = zip(keys, answers, strict=True)
+            with self._lock:
                 self._cache.put_many({key: one for key, one in pairs if not isinstance(one, Rejected)})
-        return answers
 
     def answered(self, item: Primitive, question: Question, answer: Answer) -> Embedding | Rejected:
         """The item's embedding."""

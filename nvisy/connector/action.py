@@ -79,6 +79,9 @@ class AskingAction(Protocol):
             Fatal: No call can succeed.
         """
 
+    def keep(self, questions: Sequence[Question], answers: Sequence[Any]) -> None:
+        """A call was answered: the place for a cache, beside the next call and before the items are answered."""
+
     def answered(self, item: Primitive, question: Question, answer: Any) -> Primitive | Rejected:
         """What the item becomes."""
 

@@ -6,6 +6,7 @@ credit of the `AckTracker`, since nothing is read while that is used up.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +25,9 @@ LINGER_S = 0.010
 """How long a call that is not full waits for more questions."""
 MAX_TAKEN_ITEMS = 256
 GATHER_FLIGHTS = 100
+SPARE = 4
+"""One thread more for so many: it makes the next call while another keeps the answers of the last."""
+SWITCH_S = 0.0005
 STOP_GRACE_S = 5.0
 _JOIN_S = 1.0
 
@@ -72,13 +76,15 @@ class Window:
         self._closed = False
         self.abandoned = False
         self._error: BaseException | None = None
-        self._threads = [threading.Thread(target=self._guard, args=(self._gather,), daemon=True)] + [
-            threading.Thread(target=self._guard, args=(self._work,), daemon=True) for _ in range(calls)
-        ]
+        self._calls = threading.Semaphore(calls)
+        works = [self._gather, *[self._work] * (calls + max(1, calls // SPARE))]
+        self._threads = [threading.Thread(target=self._guard, args=(work,), daemon=True) for work in works]
 
     def put(self, flights: list[Flight]) -> None:
         """Take these; returns at once."""
         if not self._threads[0].ident:
+            # A thread whose answer has come must not wait for those that compute: the default is ten times as long.
+            sys.setswitchinterval(SWITCH_S)
             for thread in self._threads:
                 thread.start()
         self._arrived.put(flights)
@@ -173,15 +179,26 @@ class Window:
             entry.missing -= 1
 
     def _work(self) -> None:
-        while batch := self._next_call():
-            try:
-                answers = self._breaker.call(lambda batch=batch: self._action.ask(batch))  # type: ignore[misc]
-            except Rejected as rejected:
-                self._refused(batch, rejected)
-                continue
-            if len(answers) != len(batch):
-                raise Fatal(f"node {self._node}: {len(answers)} answers came back for {len(batch)} questions")
-            self._answered(batch, answers)
+        while True:
+            with self._calls:
+                batch = self._next_call()
+                if not batch:
+                    return
+                answers = self._answers(batch)
+            if answers is not None:
+                self._action.keep(batch, answers)
+                self._answered(batch, answers)
+
+    def _answers(self, batch: Sequence[Question]) -> Sequence[Any] | None:
+        """What comes back, or nothing where the call was rejected and is asked again in halves."""
+        try:
+            answers = self._breaker.call(lambda: self._action.ask(batch))
+        except Rejected as rejected:
+            self._refused(batch, rejected)
+            return None
+        if len(answers) != len(batch):
+            raise Fatal(f"node {self._node}: {len(answers)} answers came back for {len(batch)} questions")
+        return answers
 
     def _answered(self, batch: Sequence[Question], answers: Sequence[Any]) -> None:
         with self._changed:

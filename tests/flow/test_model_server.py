@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 
 from nvisy.catalog import Catalog
-from nvisy.errors import Refused
+from nvisy.errors import GraphError, Refused
 from nvisy.graph.model import Graph
+from nvisy.graph.parse import parse
 from nvisy.graph.validate import check
 from nvisy.runtime.run import Run
 from nvisy.runtime.supervisor import StageFailed
@@ -252,3 +254,20 @@ def test_vectors_in_the_index_are_those_of_the_server(served: Pipeline, server: 
         assert np.allclose(with_limits.embed([hit.text]).vectors[0], server.vector(hit.text))
     finally:
         with_limits.close()
+
+
+def test_the_graph_of_the_page_is_without_faults():
+    root = Path(__file__).parents[2]
+    (graph,) = re.findall(
+        r"^```json\n(.*?)^```", (root / "docs/models.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    checked = check(parse(graph, folder=root), Catalog.installed(), {"OPENAI_API_KEY": CANARY})
+    assert checked.nodes["embed"].limits.tokens_per_minute == 200_000
+
+
+def test_limits_that_nobody_knows_are_a_fault_where_they_stand(served: Pipeline):
+    served.graph["connections"]["c1"]["limits"] = {"requestsPerMinut": 600, "maxInFlight": 0}
+    with pytest.raises(GraphError) as caught:
+        check(Graph.load(served.save()), Catalog.installed(), served.environ)
+    pointers = {fault.pointer for fault in caught.value.faults}
+    assert pointers == {"/connections/c1/limits/requestsPerMinut", "/connections/c1/limits/maxInFlight"}

@@ -36,6 +36,7 @@ class Shouting:
         self.errors: list[Exception] = []
         self.most = 0
         self.closed = False
+        self.kept = 0
         self._latency_s = latency_s
         self._now = 0
         self._lock = threading.Lock()
@@ -61,6 +62,9 @@ class Shouting:
         if any("bad" in text for text in texts):
             raise Rejected("it is bad", kind="badness")
         return [text.upper() for text in texts]
+
+    def keep(self, questions: Sequence[Question], answers: Sequence[Any]) -> None:
+        self.kept += len(answers)
 
     def answered(self, item: Primitive, question: Question, answer: Any) -> Primitive | Rejected:
         return answer if isinstance(answer, Rejected) else Document(text=answer)
@@ -144,6 +148,7 @@ def test_calls_are_filled_across_documents(opened: Opened):
     window.put([flight(offset, f"t{offset}") for offset in range(40)])
     taken(window, 40)
     assert [len(asked) for asked in action.asked] == [4] * 10
+    assert action.kept == 40
 
 
 def test_a_single_document_is_not_kept_waiting_for_more(opened: Opened):
