@@ -6,6 +6,7 @@ deadline. What goes wrong on the way is `Transient`; what an answer means is for
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from nvisy.errors import Fatal, Transient
 
 CONNECT_S = 10.0
 MAX_ERROR_BYTES = 64 << 10
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every call, otherwise
 
 
 @dataclass(frozen=True, slots=True)
