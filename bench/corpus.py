@@ -59,7 +59,10 @@ class Corpus:
     def __init__(self, folder: Path, name: str, log_url: str | None, model: str) -> None:
         self.folder = folder
         environ = {key: value for key, value in os.environ.items() if not key.startswith("NVISY_")}
-        self.environ = {**environ, **({"NVISY_LOG": log_url} if log_url else {})}
+        # What does not fit into a message of a broker goes into a folder, as it does beside the embedded log.
+        broker = {"NVISY_LOG": log_url, "NVISY_BLOBS": str(folder / "blobs")} if log_url else {}
+        (folder / "blobs").mkdir()
+        self.environ = {**environ, **broker}
         nodes = [
             {"id": "files", "type": "source", "provider": "object/files", "params": {"path": "docs"}},
             {"id": "text", "type": "action", "action": "extract"},
@@ -100,7 +103,7 @@ class Corpus:
         moved = {node: counts["in"] for node, counts in third["nodes"].items()}
         sound &= moved["text"] == len(changed) and fourth["written"] == 0
         sound &= 0 < third["written"] < first["written"] / 10
-        return sound
+        return bool(sound)
 
     def run(self, log: str, name: str, count: int) -> dict[str, Any]:
         """One run; prints its row."""

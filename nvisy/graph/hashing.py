@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from nvisy.graph.model import ActionNode, BranchNode, Graph, Node, SinkNode, SourceNode
 
+_NOTHING = object()
 _WITHOUT_EFFECT = {"$schema", "description", "metadata"}
 
 
@@ -35,13 +36,15 @@ def config_hash(node: Node, params: BaseModel | None = None, models: Iterable[st
 
     Args:
         node: The node, as it is written.
-        params: Its typed parameters, of which those that were left to their defaults are taken.
+        params: Its typed parameters. Those that have their default value count for nothing, written out or not, so
+            that a parameter that a later version adds changes no hash.
         models: Models it uses, `name@revision`.
     """
     written = dict(_node_value(node).get("params") or {})
     defaults = _defaults(params) if params is not None else {}
+    written = {name: value for name, value in written.items() if defaults.get(name, _NOTHING) != value}
     kind = node.action if isinstance(node, ActionNode) else getattr(node, "provider", node.type)
-    return _digest({"kind": kind, "params": {**defaults, **written}, "models": sorted(models)})[:8]
+    return _digest({"kind": kind, "params": written, "models": sorted(models)})[:8]
 
 
 def _node_value(node: Node) -> dict[str, Any]:
@@ -51,10 +54,13 @@ def _node_value(node: Node) -> dict[str, Any]:
 
 
 def _defaults(params: BaseModel) -> dict[str, Any]:
-    unset = set(type(params).model_fields) - params.model_fields_set
-    return params.model_dump(
-        mode="json", by_alias=True, include=unset, exclude_none=True, exclude_defaults=False
-    )
+    """The default of every parameter that has one, by its name in JSON."""
+    fields = type(params).model_fields.items()
+    return {
+        field.alias or name: field.get_default(call_default_factory=True)
+        for name, field in fields
+        if not field.is_required() and not field.default_factory_takes_validated_data
+    }
 
 
 def _digest(value: Any) -> str:

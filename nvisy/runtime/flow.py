@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow, Stream
@@ -26,6 +26,7 @@ from nvisy.runtime.window import Window
 from nvisy.runtime.writing import WritingThread
 
 TAKE_S = 0.005
+T = TypeVar("T")
 
 
 class _Input(StatelessSourcePartition[Flight]):
@@ -71,14 +72,52 @@ class _Sink(DynamicSink[Flight]):
         return self._partition
 
 
+class Trap:
+    """Keeps the first thing that a callback raised, and makes the dataflow run dry.
+
+    The engine would print a panic of its own to stderr before it passed the exception on.
+    """
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def around(self, function: Callable[..., T], otherwise: T) -> Callable[..., T]:
+        """`function`, or `otherwise` once something was raised."""
+
+        def guarded(*args: Any) -> T:
+            if self.error is None:
+                try:
+                    return function(*args)
+                except BaseException as error:
+                    self.error = error
+            return otherwise
+
+        return guarded
+
+
+class Flow:
+    """A dataflow that is ready to run."""
+
+    def __init__(self, dataflow: Dataflow, trap: Trap) -> None:
+        self._dataflow = dataflow
+        self._trap = trap
+
+    def run(self) -> None:
+        """Run in this thread until the input ends, or raise what a callback raised."""
+        run_main(self._dataflow)  # type: ignore[no-untyped-call]
+        if self._trap.error is not None:
+            raise self._trap.error
+
+
 def build_flow(
     stage: Stage,
     steps: Mapping[str, Step | RouteStep | Window],
     reading: ReadingThread,
     writing: WritingThread,
     counters: StageCounters,
-) -> Dataflow:
+) -> Flow:
     """The dataflow of a stage. `steps` has one step per action and branch; fan-outs and fan-ins need none."""
+    trap = Trap()
     windows = [step for step in steps.values() if isinstance(step, Window)]
 
     def through() -> bool:
@@ -90,41 +129,37 @@ def build_flow(
         return reading.take(TAKE_S)
 
     flow = Dataflow(stage.id)
-    entry = op.input("read", flow, _Source(read, through))
+    ended = trap.around(through, True)
+    entry = op.input("read", flow, _Source(trap.around(read, ()), ended))
     ports: dict[tuple[str, str], Stream[Any]] = {}
     for inlet in stage.inlets:
         ports[inlet.name, ""] = (
             entry
             if len(stage.inlets) == 1
-            else _batches(_operator("from", inlet.name), entry, _only(inlet.name))
+            else op.flat_map_batch(_operator("from", inlet.name), entry, _only(inlet.name))
         )
     for node in stage.nodes:
-        arriving = _arriving(stage, node, ports, counters)
+        arriving = _arriving(stage, node, ports, counters, trap)
         step = steps.get(node)
         if isinstance(step, RouteStep):
-            routed = op.flat_map_batch(node, arriving, step)
+            nothing: list[Any] = []
+            routed: Stream[Any] = op.flat_map_batch(node, arriving, trap.around(step, nothing))
             for port in {wire.port for wire in stage.wires if wire.origin == node}:
                 ports[node, port] = op.flat_map_batch(_operator(node, port), routed, port_of(port))
         elif isinstance(step, Window):
-            op.output(_operator("into", node), arriving, _Sink(step.put))
-            ports[node, ""] = op.input(node, flow, _Source(step.take, through))
+            op.output(_operator("into", node), arriving, _Sink(trap.around(step.put, None)))
+            ports[node, ""] = op.input(node, flow, _Source(trap.around(step.take, []), ended))
+        elif step is None:
+            ports[node, ""] = arriving
         else:
-            ports[node, ""] = arriving if step is None else _batches(node, arriving, step)
+            ports[node, ""] = op.flat_map_batch(node, arriving, trap.around(step, []))
     for index, outlet in enumerate(stage.outlets):
         op.output(
             _operator("to", outlet.name),
-            _arriving(stage, outlet.name, ports, counters),
-            _Sink(partial(writing.hand_over, index)),
+            _arriving(stage, outlet.name, ports, counters, trap),
+            _Sink(trap.around(partial(writing.hand_over, index), None)),
         )
-    return flow
-
-
-def run_flow(flow: Dataflow) -> None:
-    """Run a dataflow in this thread until its input ends, or raise what a callback raised."""
-    try:
-        run_main(flow)  # type: ignore[no-untyped-call]
-    except BaseException as error:
-        raise _cause(error) from error
+    return Flow(flow, trap)
 
 
 def terminals(stage: Stage) -> Mapping[str, int]:
@@ -136,7 +171,11 @@ def terminals(stage: Stage) -> Mapping[str, int]:
 
 
 def _arriving(
-    stage: Stage, name: str, ports: Mapping[tuple[str, str], Stream[Any]], counters: StageCounters
+    stage: Stage,
+    name: str,
+    ports: Mapping[tuple[str, str], Stream[Any]],
+    counters: StageCounters,
+    trap: Trap,
 ) -> Stream[Any]:
     """What arrives at a node or outlet: merged, and joined where one change comes over several ways."""
     streams = [ports[wire.origin, wire.port] for wire in stage.into(name)]
@@ -146,9 +185,8 @@ def _arriving(
     arity = stage.arity(name)
     if all(ways == 1 for ways in arity.values()):
         return merged
-    return _batches(
-        _operator("join", name), merged, JoinStep(arity, counters.node(name) if name in stage.nodes else None)
-    )
+    join = JoinStep(arity, counters.node(name) if name in stage.nodes else None)
+    return op.flat_map_batch(_operator("join", name), merged, trap.around(join, []))
 
 
 def _operator(kind: str, name: str) -> str:
@@ -156,19 +194,8 @@ def _operator(kind: str, name: str) -> str:
     return f"{kind}:{name.replace('.', ':')}"
 
 
-def _batches(name: str, stream: Stream[Any], step: Step) -> Stream[Any]:
-    return op.flat_map_batch(name, stream, step)
-
-
 def _only(inlet: str) -> Callable[[list[Flight]], list[Flight]]:
     def pick(flights: list[Flight]) -> list[Flight]:
         return [flight for flight in flights if flight.ticket.at.topic == inlet]
 
     return pick
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What was raised in a callback, out of the wrapping that the engine puts round it."""
-    while error.__cause__ is not None and type(error).__module__.startswith("bytewax"):
-        error = error.__cause__
-    return error

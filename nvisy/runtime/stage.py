@@ -28,7 +28,7 @@ from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up, place_of
 from nvisy.runtime.flight import Flight, Ticket
-from nvisy.runtime.flow import build_flow, run_flow, terminals
+from nvisy.runtime.flow import build_flow, terminals
 from nvisy.runtime.foreign import EventsOutlet
 from nvisy.runtime.known import KnownKeys
 from nvisy.runtime.listing import Listing, ListingReader
@@ -137,7 +137,7 @@ class StageRunner:
         self._reading.start()
         if self._stopping.is_set():
             self._reading.stop()
-        run_flow(flow)
+        flow.run()
         writing.finish(settle=not self._stopping.is_set())
         work.finished()
 
