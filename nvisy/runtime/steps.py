@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from nvisy.connector.action import BatchAction, EachAction
-from nvisy.errors import Fatal, Rejected
+from nvisy.errors import Fatal, NvisyError, Rejected
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance
@@ -89,7 +91,7 @@ class EachStep:
         self._counters.received += len(change.items)
         try:
             for item in change.items:
-                made = self._retry.call(lambda item=item: list(self._action.each(item)))  # type: ignore[misc]
+                made = self._retry.call(lambda item=item: self._made(item))  # type: ignore[misc]
                 items += self._stamp.children(item, made, change.origin, seen)
                 self._counters.filtered += not made
         except Rejected as error:
@@ -97,6 +99,21 @@ class EachStep:
             return flight.failed(failure_of(self._node, error))
         self._counters.emitted += len(items)
         return flight.onward(change.with_items(tuple(items)))
+
+    def _made(self, item: Primitive) -> list[Primitive]:
+        """What the action makes of an item. A defect of an action costs the document that brings it out, no more."""
+        try:
+            return list(self._action.each(item))
+        except NvisyError:
+            raise
+        except Exception as error:
+            raise Rejected(f"{type(error).__name__}: {error}{_line_of(error)}", kind="defect") from error
+
+
+def _line_of(error: BaseException) -> str:
+    """Where something was raised, ` (shout.py:21)`, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 class Assembly:

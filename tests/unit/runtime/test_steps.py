@@ -159,3 +159,17 @@ def test_a_failed_part_fails_the_whole() -> None:
     failed = words()([flight(0, "bad")])
     (whole,) = join([flight(0, "a"), *failed])
     assert whole.failure is not None
+
+
+def test_a_defect_of_an_action_costs_the_document_that_brings_it_out() -> None:
+    class Careless(Same):
+        def each(self, item: Primitive) -> Iterable[Primitive]:
+            return [item] if item.text != "bad" else [None][1:][0]  # type: ignore[attr-defined]
+
+    step = EachStep("careless", Careless(), Stamp("careless", "1"), ONCE, NodeCounters())
+    good, bad = step([flight(0, "good"), flight(1, "bad")])
+    assert texts([good]) == [["good"]]
+    assert bad.failure is not None
+    assert bad.failure.kind == "defect"
+    assert "IndexError" in bad.failure.message
+    assert "test_steps.py" in bad.failure.message
