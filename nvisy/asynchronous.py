@@ -14,10 +14,14 @@ from nvisy.runtime.settings import Settings
 
 
 async def run_async(
-    graph: Graph | CheckedGraph, *, follow: bool = False, settings: Settings | None = None
+    graph: Graph | CheckedGraph,
+    *,
+    follow: bool = False,
+    allow_mass_delete: bool = False,
+    settings: Settings | None = None,
 ) -> Report:
     """Run a graph to its end; when the task is cancelled, finish what is in flight first. See `run`."""
-    run = Run(graph, follow=follow, settings=settings)
+    run = Run(graph, follow=follow, allow_mass_delete=allow_mass_delete, settings=settings)
     running = asyncio.ensure_future(asyncio.to_thread(run.start))
     try:
         return await asyncio.shield(running)

@@ -113,9 +113,15 @@ class Run:
         )
 
 
-def run(graph: Graph | CheckedGraph, *, follow: bool = False, settings: Settings | None = None) -> Report:
+def run(
+    graph: Graph | CheckedGraph,
+    *,
+    follow: bool = False,
+    allow_mass_delete: bool = False,
+    settings: Settings | None = None,
+) -> Report:
     """Run a graph from this process, to its end. See `Run` for what can go wrong."""
-    return Run(graph, follow=follow, settings=settings).start()
+    return Run(graph, follow=follow, allow_mass_delete=allow_mass_delete, settings=settings).start()
 
 
 def make_topics(log: Log, checked: CheckedGraph, plan: Plan) -> None:
