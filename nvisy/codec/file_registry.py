@@ -51,7 +51,11 @@ class FileRegistry:
             )
         if ref not in self._schemas:
             try:
-                self._schemas[ref] = self._path(ref).read_text()
+                self._schemas[ref] = _canonical(self._path(ref).read_text())
+            except ValueError:
+                raise Unreachable(
+                    f"schema registry {self.url}: {self._path(ref).name} is damaged; delete it, and it is written again"
+                ) from None
             except FileNotFoundError:
                 raise UnknownSchema(
                     f"schema id {ref} is not in the registry {self.url}; restore that folder, or name the registry"

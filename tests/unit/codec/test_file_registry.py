@@ -88,3 +88,11 @@ def test_processes_that_register_at_once_never_share_a_number_unless_they_share_
     for name, number in lines:
         assert numbers.setdefault(name, number) == number
     assert len(set(numbers.values())) == len(numbers) == 16
+
+
+def test_a_damaged_file_is_named(registry, tmp_path):
+    number = registry.register("a-value", SCHEMA)
+    (damaged,) = (tmp_path / "schemas").rglob(f"{number}.avsc")
+    damaged.write_bytes(b"\x00 no schema")
+    with pytest.raises(Unreachable, match=f"{number}.avsc is damaged"):
+        FileRegistry(tmp_path / "schemas").register("a-value", SCHEMA)
