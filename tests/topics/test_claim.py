@@ -48,7 +48,7 @@ def test_the_claim_of_a_process_that_died_is_free_at_once(opened, place, graph):
     holder.stdout.close()
     began = time.monotonic()
     claim = opened().claim(graph, "beta:2")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert claim.token > token
     claim.release()
 

@@ -45,7 +45,7 @@ def test_a_reader_in_another_process_sees_a_commit_within_milliseconds(opened, p
     process.stdout.readline()
     began = time.monotonic()
     until(lambda: session.poll(1000, 0.5))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     _kill(process)
     session.close()
 

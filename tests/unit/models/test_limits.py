@@ -130,7 +130,7 @@ def test_the_calls_of_a_process_that_died_are_struck_off(opened: Opened, tmp_pat
     assert allowance._in_transaction(allowance._in_flight) == 1
     started = time.monotonic()
     allowance.take(0)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_a_pause_that_the_server_asks_for_holds_for_everybody(opened: Opened):

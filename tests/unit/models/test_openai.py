@@ -101,7 +101,7 @@ def test_a_call_has_a_deadline(server, opened):
     started = time.monotonic()
     with pytest.raises(Transient, match=r"did not answer within 0\.2 s"):
         opened(timeoutMs=200).embed(["one"])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_a_server_that_is_not_there_is_transient(opened):

@@ -168,4 +168,4 @@ def test_an_order_to_stop_ends_the_waiting() -> None:
     started = time.monotonic()
     with pytest.raises(Transient):
         one.call(server.call)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
