@@ -27,6 +27,7 @@ from nvisy.topics.log import Log, Seat
 
 MAX_RESTARTS = 5
 LAG_S = 1.0
+LAG_PAUSE_S = 30.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 10.0
 STOP_S = 25.0
@@ -250,8 +251,9 @@ class Supervisor:
 
     def _ask_lag(self) -> None:
         """How far each stage is behind its topics; unknown, and never zero, where the log does not say."""
-        if time.monotonic() - self._lag_asked < LAG_S:
-            return
+        waiting = any(child.view.status == "starting" for child in self._children.values())
+        if waiting or time.monotonic() - self._lag_asked < LAG_S:
+            return  # a log that is down would take its time to say so, while a stage is to be started again
         self._lag_asked = time.monotonic()
         for child in self._children.values():
             view = child.view
@@ -263,6 +265,8 @@ class Supervisor:
                 )
             except Unreachable:
                 view.lag = None
+                self._lag_asked = time.monotonic() + LAG_PAUSE_S
+                return
 
     def _go(self) -> None:
         """Let the ready ones run once every stage has proved that it can."""
