@@ -54,10 +54,14 @@ def _listen(pipe: BinaryIO, orders: SimpleQueue[bytes]) -> None:
 
 def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
     from nvisy.errors import NvisyError  # noqa: PLC0415 - see above: slow, and the parent is watched first
+    from nvisy.fault_points import Point, enter, reach  # noqa: PLC0415
     from nvisy.runtime.messages import StageSpec, line, parse  # noqa: PLC0415
     from nvisy.runtime.stage import StageRunner  # noqa: PLC0415
 
-    runner = StageRunner(StageSpec.from_json(orders.get()), channel.send)
+    spec = StageSpec.from_json(orders.get())
+    enter(spec.stage)
+    runner = StageRunner(spec, channel.send)
+    reach(Point.STAGE_STARTED)
 
     class ToSupervisor(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 
 from nvisy.connector.source import Group, Item, ListingSource, Unreadable
 from nvisy.errors import Refused, Rejected
+from nvisy.fault_points import Point, reach
 from nvisy.primitives.change import Change
 from nvisy.primitives.document import Document
 from nvisy.primitives.primitive import Primitive
@@ -86,6 +87,8 @@ class ListingReader:
                 break
         else:
             self.ended = True
+        if batch:
+            reach(Point.LISTED)
         return batch
 
     def committed(self, flights: Sequence[Flight]) -> None:
@@ -114,7 +117,9 @@ class ListingReader:
                     change = flight.change
                     notes[change.origin.key] = None if change.op == "delete" else change.fingerprint
         if notes:
+            reach(Point.KNOWN_NOTE)
             self._known.note(notes)
+            reach(Point.KNOWN_NOTED)
 
     def _passes(self) -> Iterator[Flight | None]:
         while True:
@@ -237,6 +242,7 @@ class ListingReader:
         return True
 
     def _delete(self, key: str) -> Flight:
+        reach(Point.DELETE_FOUND)
         self._counters.emitted += 1
         return self._flight(Change(self._origin(key, ""), "delete", graph=self._spec.graph), b"")
 

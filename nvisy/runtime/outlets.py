@@ -9,6 +9,7 @@ from typing import Protocol
 from nvisy.codec.codec import Codec
 from nvisy.connector.sink import Outcome, RecordSet, SinkCapabilities, Writer
 from nvisy.errors import CodecError, Rejected, Transient, Unreachable
+from nvisy.fault_points import Point, reach
 from nvisy.runtime.counters import NodeCounters, StageCounters
 from nvisy.runtime.flight import Flight
 from nvisy.runtime.records import lane_of, record_set
@@ -60,7 +61,9 @@ class TopicOutlet:
                 refused.append(flight.failed(failure_of(self.name, rejection(error))))
                 continue
             records.append(Append(self.name, change.origin.partition, change.message_key, value))
+        reach(Point.APPEND)
         self._session.append(records)
+        reach(Point.APPENDED)
         return refused
 
     def settle(self) -> None:
@@ -137,10 +140,13 @@ class SinkOutlet:
         patience = self._patience
 
         def apply() -> Sequence[Outcome]:
+            reach(Point.SINK_CALL)
             try:
-                return self._writer.apply(sets)
+                outcomes = self._writer.apply(sets)
             except Unreachable as error:  # it was there before: an outage, which is waited for
                 raise Transient(str(error)) from error
+            reach(Point.SINK_ANSWERED)
+            return outcomes
 
         return patience.retry.call(apply, waiting=patience.waiting, stopped=patience.stopped)
 

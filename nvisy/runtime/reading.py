@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from nvisy.errors import Rejected
+from nvisy.fault_points import Point, reach
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.ack import AckTracker
@@ -54,7 +55,10 @@ class TopicReader:
 
     def read(self, *, paused: bool) -> Sequence[Flight]:
         """Poll, and decode what came."""
-        return [self._flight(record) for record in self._session.poll(POLL_RECORDS, POLL_S, paused=paused)]
+        records = self._session.poll(POLL_RECORDS, POLL_S, paused=paused)
+        if records:
+            reach(Point.READ)
+        return [self._flight(record) for record in records]
 
     @property
     def ended(self) -> bool:
@@ -131,6 +135,7 @@ class ReadingThread:
             while not self._stop.is_set() and not self._reader.ended:
                 flights = self._reader.read(paused=self._tracker.full)
                 if flights:
+                    reach(Point.DECODED)
                     for flight in flights:
                         self._tracker.register(flight.ticket, self._terminals(flight), len(flight.raw) + 256)
                     self._queue.put(flights)

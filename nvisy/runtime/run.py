@@ -10,6 +10,7 @@ from contextlib import closing
 from uuid import uuid4
 
 from nvisy.errors import Refused
+from nvisy.fault_points import Point, reach
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
@@ -63,8 +64,10 @@ class Run:
         started = time.monotonic()
         with closing(self._settings.open_log()) as log:
             claim = log.claim(self.plan.graph, f"{socket.gethostname()}:{os.getpid()}")
+            reach(Point.CLAIMED)
             try:
                 make_topics(log, self._checked, self.plan)
+                reach(Point.TOPICS_MADE)
                 self._supervisor = Supervisor(
                     self.plan,
                     log,
@@ -77,6 +80,7 @@ class Run:
                 counters = self._supervisor.run()
                 n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
             finally:
+                reach(Point.RELEASE)
                 claim.release()
         return self._report(counters, n_open, time.monotonic() - started)
 

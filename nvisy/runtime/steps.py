@@ -11,6 +11,7 @@ from typing import Any
 
 from nvisy.connector.action import BatchAction, EachAction
 from nvisy.errors import Fatal, NvisyError, Rejected
+from nvisy.fault_points import Point, reach
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance
@@ -172,6 +173,7 @@ class BatchStep:
             if len(answers) != len(batch):
                 raise Fatal(f"node {self._node}: {len(answers)} results came back for {len(batch)} items")
             results += answers
+        reach(Point.STEP_DONE)
         return results
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nvisy.errors import NvisyError, Unreachable
+from nvisy.fault_points import Point, reach
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.messages import StageSpec, line, parse
@@ -271,6 +272,7 @@ class Supervisor:
     def _go(self) -> None:
         """Let the ready ones run once every stage has proved that it can."""
         if all(child.view.status != "starting" for child in self._children.values()):
+            reach(Point.STAGE_GOES)
             for child in self._children.values():
                 if child.view.status == "ready":
                     child.view.status = "running"
@@ -283,6 +285,7 @@ class Supervisor:
         view = child.view
         if code == 0 and child.through:  # a user's function can end its process with any code
             view.status, view.lag, view.waiting = "done", None, ""
+            reach(Point.STAGE_THROUGH)
             self._drain_below(view.stage)
             return
         if child.error is not None:

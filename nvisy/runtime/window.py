@@ -17,6 +17,7 @@ from typing import Any
 
 from nvisy.connector.action import AskingAction, Question
 from nvisy.errors import Fatal, Rejected, Transient
+from nvisy.fault_points import Point, reach
 from nvisy.runtime.flight import Flight
 from nvisy.runtime.outage import Breaker
 from nvisy.runtime.steps import Assembly
@@ -186,11 +187,14 @@ class Window:
                     return
                 answers = self._answers(batch)
             if answers is not None:
+                reach(Point.MODEL_ANSWERED)
                 self._action.keep(batch, answers)
+                reach(Point.MODEL_KEPT)
                 self._answered(batch, answers)
 
     def _answers(self, batch: Sequence[Question]) -> Sequence[Any] | None:
         """What comes back, or nothing where the call was rejected and is asked again in halves."""
+        reach(Point.MODEL_CALL)
         try:
             answers = self._breaker.call(lambda: self._action.ask(batch))
         except Rejected as rejected:

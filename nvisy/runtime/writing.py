@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from nvisy.errors import Transient
+from nvisy.fault_points import Point, reach
 from nvisy.runtime import dead_letters
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Flight
@@ -135,6 +136,8 @@ class WritingThread:
 
     def _turn(self) -> bool:
         gathered, going_on = self._gather()
+        if gathered:
+            reach(Point.GATHERED)
         for outlet, flights in gathered.items():
             self._write(outlet, flights)
         drained = self._queue.empty()
@@ -168,8 +171,11 @@ class WritingThread:
         outlet = self._outlets[index]
         good = [flight for flight in flights if not flight.failure]
         refused = {flight.ticket: flight for flight in outlet.write(good)}
+        reach(Point.WRITTEN)
         answered = [refused.get(flight.ticket, flight) for flight in flights]
         letters = self._book.entries(outlet.name, answered)
+        if letters:
+            reach(Point.DEAD_LETTER)
         self._session.append(letters)
         self._through += [flight for flight in answered if self._tracker.done(flight.ticket)]
         if letters and outlet.waits:
@@ -196,7 +202,9 @@ class WritingThread:
     def _commit(self) -> None:
         positions = {at: low for at, low in self._tracker.positions().items() if at.topic in self._inputs}
         through, self._through = self._through, []
+        reach(Point.COMMIT)
         self._session.commit(positions, self._state())
+        reach(Point.COMMITTED)
         self._last_commit = time.monotonic()
         self._uncommitted = False
         self._committed(through, positions)

@@ -13,6 +13,7 @@ import orjson
 
 from nvisy.connector.sink import Outcome, Record, RecordSet
 from nvisy.errors import Fatal, Rejected, Transient, Unreachable
+from nvisy.fault_points import Point, reach
 from nvisy_vector._layout import encode_ids, heads_name
 from nvisy_vector._owner import Marker, fenced, gone
 from nvisy_vector._pg_database import TYPES, translated
@@ -64,6 +65,7 @@ class PgvectorWriter:
         except BaseException:
             self.close()
             raise
+        reach(Point.SINK_OPENED)
 
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
@@ -110,6 +112,7 @@ class PgvectorWriter:
             with connection.transaction():
                 self._admit(connection.execute(_FENCE, self._fence).fetchone())
                 steps = plan(sets, self._lock_heads(connection, sets), self._fault)
+                reach(Point.SINK_PLANNED)
                 return self._write(connection, self._put_heads(connection, steps))
 
     def _fault(self, record_set: RecordSet, records: Sequence[Record]) -> Rejected | None:
@@ -143,8 +146,10 @@ class PgvectorWriter:
     def _write(self, connection: Connection, steps: Sequence[Step]) -> list[Outcome]:
         changed = [step for step in steps if step.state == "changed"]
         removed: dict[Key, int] = {}
+        reach(Point.SINK_HEADS)
         if changed:
             self._copy(connection, changed)
+            reach(Point.SINK_RECORDS)
             lanes = [step.record_set.lane for step in changed]
             keys = [step.record_set.key for step in changed]
             kept = [UUID(record.id) for step in changed for record in step.record_set.records]

@@ -15,6 +15,7 @@ from qdrant_client import QdrantClient, models
 
 from nvisy.connector.sink import Outcome, Record, RecordSet
 from nvisy.errors import Rejected, Transient
+from nvisy.fault_points import Point, reach
 from nvisy.primitives.primitive import derive_id
 from nvisy_vector import _qdrant_server as server
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
@@ -38,6 +39,7 @@ class QdrantWriter:
         with server.translated(place, where):
             server.take_over(client, marker.physical, token)
             self._check_fence()
+        reach(Point.SINK_OPENED)
 
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
@@ -54,8 +56,11 @@ class QdrantWriter:
         with server.translated(self._place, self._where, lost=Transient):
             self._check_fence()
             steps = plan(sets, self._read_heads(sets), self._fault)
+            reach(Point.SINK_PLANNED)
             self._send(self._physical, [operation for step in steps for operation in self._records(step)])
+            reach(Point.SINK_RECORDS)
             self._send(self._heads, [self._head(step.record_set) for step in steps if step.stale_head])
+            reach(Point.SINK_HEADS)
         return [step.outcome(_removed(step)) for step in steps]
 
     def _check_fence(self) -> None:

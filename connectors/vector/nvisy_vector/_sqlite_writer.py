@@ -11,6 +11,7 @@ import orjson
 
 from nvisy.connector.sink import Outcome, Record, RecordSet
 from nvisy.errors import Rejected
+from nvisy.fault_points import Point, reach
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
 from nvisy_vector._owner import Marker, fenced, gone
 from nvisy_vector._plan import Head, Key, Step, plan
@@ -48,6 +49,7 @@ class SqliteWriter:
         with translated(path, where), transaction(connection):
             self._check_fence()
             connection.execute(_TAKE_OVER, (token, *self._fence))
+        reach(Point.SINK_OPENED)
 
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
@@ -82,14 +84,17 @@ class SqliteWriter:
 
     def _write(self, steps: Sequence[Step]) -> list[Outcome]:
         """Write what the steps say, statement by statement; the transaction makes their order invisible."""
+        reach(Point.SINK_PLANNED)
         run = self._connection.executemany
         changed = [step for step in steps if step.state == "changed"]
         run(self._put_record, (row for step in changed for row in _rows(step.record_set, step.vectors)))
         payloads = (row for step in changed for row in _rows(step.record_set, step.payloads))
         run(self._put_payload, ((*row[2:], row[0]) for row in payloads))
+        reach(Point.SINK_RECORDS)
         run(self._put_head, (_head(step.record_set) for step in changed))
         bumped = (s.record_set for s in steps if s.state == "same" and s.stale_head)
         run(self._bump_head, ((s.version, s.key, s.lane) for s in bumped))
+        reach(Point.SINK_HEADS)
         return [step.outcome(self._removed(step) if step.state == "changed" else 0) for step in steps]
 
     def _removed(self, step: Step) -> int:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nvisy.errors import NvisyError, Refused, UsageError
+from nvisy.fault_points import Point, reach
 from nvisy.topics.embedded import seat_rows
 from nvisy.topics.embedded.control_file import ControlFile
 from nvisy.topics.embedded.reader import Reader
@@ -38,9 +39,11 @@ class EmbeddedSession:
         self._ended: NvisyError | None = None
         with said_plainly(home.path), immediate(home.db):
             self._token = seat_rows.take(home.db, seat)
+        reach(Point.SEAT_TAKEN)
         self._topic_ids = {file.name: file.id for file in inputs}
         self._positions = self._starts(inputs)
         self._reader = Reader(inputs, self._positions)
+        reach(Point.SEATED)
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """See `nvisy.topics.log.Session`."""
@@ -132,9 +135,11 @@ class EmbeddedSession:
                 raise Refused(
                     f"stage {self._seat.stage!r} of {self._seat.graph!r} was taken over by another process"
                 )
+            reach(Point.LOG_OPEN)
             for file in others:
                 with said_plainly(file.path), immediate(file.db):
                     self._insert(file)
+                reach(Point.LOG_BESIDE)
             if isinstance(home, TopicFile):
                 self._insert(home)
             rows = (
@@ -142,6 +147,7 @@ class EmbeddedSession:
             )
             seat_rows.store_positions(home.db, self._seat, rows)
             seat_rows.store_state(home.db, self._seat, state)
+            reach(Point.LOG_COMMIT)
 
     def _insert(self, file: TopicFile) -> None:
         file.refuse_if_replaced()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nvisy.errors import NvisyError, Refused, Unreachable
+from nvisy.fault_points import Point, reach
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.kafka.scan import scan
 from nvisy.topics.kafka.state import CLAIM_KEY, state_topic
@@ -189,6 +190,7 @@ class KafkaClaim:
     def _keep(self) -> None:
         while not self._stop.wait(_RENEW_S):
             began = time.monotonic()
+            reach(Point.LEASE_RENEW)
             try:
                 self._write(live=True)
             except NvisyError:

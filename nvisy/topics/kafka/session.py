@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from nvisy.errors import NvisyError, Refused, UsageError
+from nvisy.fault_points import Point, reach
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.kafka.reader import Reader
 from nvisy.topics.kafka.scan import scan
@@ -34,6 +35,7 @@ class KafkaSession:
         self._inputs = {topic: topics.existing(topic).id for topic in seat.inputs}
         self._reader: Reader | None = None
         self._writer = Writer(cluster, f"nvisy.{seat.graph}.{seat.stage}.{seat.slot}")
+        reach(Point.SEAT_TAKEN)
         try:
             self._state = self._read_state()
             self._reader = Reader(cluster, seat, self._same_as_before) if seat.inputs else None
@@ -41,6 +43,7 @@ class KafkaSession:
             self._writer.close()
             raise
         self._positions = dict(self._reader.positions()) if self._reader else {}
+        reach(Point.SEATED)
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """See `nvisy.topics.log.Session`."""

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from nvisy.errors import NvisyError, Unreachable
+from nvisy.fault_points import Point, reach
 from nvisy.topics.kafka.calls import Caller
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.log import Append, TopicPartition
@@ -64,6 +65,7 @@ class Writer:
             self._begin()
         except Exception as error:
             raise self._failure(error, doing) from error
+        reach(Point.LOG_OPEN)
         if positions:
             offsets = [
                 KafkaPartition(topic, partition, next_) for (topic, partition), next_ in positions.items()
@@ -73,6 +75,7 @@ class Writer:
                 _COMMIT_TIMEOUT_S,
                 lambda: self._producer.send_offsets_to_transaction(offsets, membership, _COMMIT_TIMEOUT_S),
             )
+        reach(Point.LOG_COMMIT)
         self._call(doing, _COMMIT_TIMEOUT_S, lambda: self._producer.commit_transaction(_COMMIT_TIMEOUT_S))
         self._begun = False
         if self._acknowledged != self._handed:
