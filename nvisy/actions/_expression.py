@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nvisy import expressions
-from nvisy.connector.fields import fields_of
+from nvisy.connector.fields import fields_in
 from nvisy.connector.shape import Shape, ShapeMismatch
 from nvisy.errors import ExpressionError
 from nvisy.expressions import Expression, FieldType
@@ -16,7 +16,7 @@ def compiled(text: str, incoming: Shape, result: FieldType | None, param: str) -
         ShapeMismatch: It does not compile (the message says at which column), or reads a text that nobody extracted.
     """
     try:
-        expression = expressions.compile(text, fields_of(incoming.primitive), result)
+        expression = expressions.compile(text, fields_in(incoming, text), result)
     except ExpressionError as error:
         raise ShapeMismatch(str(error), error.hint or "", param) from error
     if incoming.raw and "text" in expression.fields:

@@ -39,12 +39,19 @@ class Context:
         state: Folder for caches that may be lost at any time, `.nvisy`.
         models: Opens an embedding model by name: `(name, params) -> EmbeddingModel`.
         incoming: Shape of what arrives at the node; at a source, of what it yields.
+        graph: Id of the graph.
+        node: Id of the node.
+        follow: The run goes on when everything there is has been read. A stream that never ends by itself ends at
+            what there was when it was opened where this is false.
     """
 
     folder: Path
     state: Path
     models: Callable[[str, Mapping[str, Any]], EmbeddingModel]
     incoming: Shape
+    graph: str = ""
+    node: str = ""
+    follow: bool = True
 
 
 @dataclass(frozen=True, slots=True)

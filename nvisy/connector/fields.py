@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import JsonValue
 
+from nvisy.connector.shape import Shape
 from nvisy.expressions import FieldType
 from nvisy.primitives.primitive import Primitive
 
@@ -31,6 +33,24 @@ _NULLABLE = {
     FieldType.DOUBLE: FieldType.NULLABLE_DOUBLE,
     FieldType.STRING: FieldType.NULLABLE_STRING,
 }
+
+_LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?!\w|\s*\()")
+_WORDS = frozenset({"true", "false", "null", "in"})
+
+
+def fields_in(shape: Shape, text: str) -> Mapping[str, FieldType]:
+    """Name and type of every field that the expression `text` may use of what has this shape.
+
+    Of an open shape, every name that the expression uses is a field, of a type that nobody knows.
+    """
+    if shape.fields is None:
+        return fields_of(shape.primitive)
+    known = dict(shape.fields)
+    if not shape.open:
+        return known
+    named = set(_NAME.findall(_LITERAL.sub("''", text))) - _WORDS
+    return dict.fromkeys(sorted(named), FieldType.DYN) | known
 
 
 @cache

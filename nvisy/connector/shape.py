@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvisy.expressions import FieldType
 from nvisy.primitives.primitive import Primitive
 
 
@@ -16,12 +17,17 @@ class Shape:
         raw: A Document that may still be bytes (a PDF): it has to be extracted before its text can be used.
         model: For embeddings: the model and revision that made them, else empty.
         dimensions: For embeddings: length of the vectors, else 0.
+        fields: What expressions see of a primitive whose fields its class does not tell, such as a row; the columns
+            of a table. None: what the class says.
+        open: There are fields besides, whose names and types are not known before it runs.
     """
 
     primitive: type[Primitive]
     raw: bool = False
     model: str = ""
     dimensions: int = 0
+    fields: tuple[tuple[str, FieldType], ...] | None = None
+    open: bool = False
 
     def __str__(self) -> str:
         detail = f"({self.model}, {self.dimensions} dimensions)" if self.model else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from nvisy.catalog import Catalog, NotInstalled
 from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor, SourceDescriptor
-from nvisy.connector.fields import fields_of
+from nvisy.connector.fields import fields_in
 from nvisy.connector.shape import Shape, ShapeMismatch
 from nvisy.errors import ExpressionError, Fault, NvisyError
 from nvisy.expressions import FieldType, compile  # noqa: A004 - `re.compile` reads the same way
@@ -145,7 +145,7 @@ class Shapes:
     def _branch(self, typed: TypedNode, routes: Routes, incoming: Shape) -> None:
         for index, route in enumerate(routes.routes):
             try:
-                compile(route.when, fields_of(incoming.primitive), FieldType.BOOL)
+                compile(route.when, fields_in(incoming, route.when), FieldType.BOOL)
             except ExpressionError as error:
                 pointer = f"/nodes/{typed.place}/params/routes/{index}/when"
                 self._fault("NV1310", f"expression, {_said(error)}", pointer, error.hint or "")

@@ -112,7 +112,7 @@ class CheckedGraph:
             model = self.catalog.open_model(name, given, timeout_ms=self._timeout_ms(checked.node))
             return limited(model, checked.limits, state, self._connection_id(checked.node, name))
 
-        return Context(self.folder, state, opened, shape)
+        return Context(self.folder, state, opened, shape, self.graph.id, node_id)
 
     def _timeout_ms(self, node: Node) -> int | None:
         return node.timeout.node_timeout_ms if isinstance(node, ActionNode) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from nvisy import expressions
 from nvisy.connector.action import Action, AskingAction, BatchAction
 from nvisy.connector.descriptor import ActionDescriptor
-from nvisy.connector.fields import fields_of
+from nvisy.connector.fields import fields_in
+from nvisy.connector.shape import Shape
 from nvisy.errors import Fatal
 from nvisy.expressions import FieldType
 from nvisy.graph.model import ActionNode, BranchNode, Retry, Routes
@@ -96,5 +97,8 @@ def _routes(node: CheckedNode) -> list[tuple[str, Callable[[Primitive], Any]]]:
     routes: Routes = node.params
     if node.incoming is None:
         raise Fatal("a branch has something coming in")
-    fields: Mapping[str, FieldType] = fields_of(node.incoming.primitive)
-    return [(route.port, expressions.compile(route.when, fields, FieldType.BOOL)) for route in routes.routes]
+    return [(route.port, _condition(route.when, node.incoming)) for route in routes.routes]
+
+
+def _condition(when: str, incoming: Shape) -> Callable[[Primitive], Any]:
+    return expressions.compile(when, fields_in(incoming, when), FieldType.BOOL)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,8 @@ class _Work:
     def _source_reader(self, node: str) -> Reader:
         checked = self._checked.nodes[node]
         assert checked.descriptor is not None
-        source = checked.descriptor.open(checked.params, self._checked.context(node, self._settings.state))  # type: ignore[union-attr]
+        context = replace(self._checked.context(node, self._settings.state), follow=self._spec.follow)
+        source = checked.descriptor.open(checked.params, context)  # type: ignore[union-attr]
         source.check()
         topic = self.stage.outputs[0] if self.stage.outputs else ""
         inc = None if topic else self._next_life()

@@ -22,6 +22,9 @@ _SETTINGS = {
     "fsync": "off",  # a killed server loses nothing by it, only a power cut would
     "full_page_writes": "off",
     "max_connections": "200",
+    "wal_level": "logical",
+    "max_replication_slots": "100",
+    "max_wal_senders": "100",
     "max_parallel_maintenance_workers": "0",  # needs more shared memory than containers have
     "dynamic_shared_memory_type": "mmap",
 }

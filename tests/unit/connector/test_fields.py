@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, JsonValue
 
-from nvisy.connector.fields import fields_of
+from nvisy.connector.fields import fields_in, fields_of
+from nvisy.connector.shape import Shape
 from nvisy.expressions import FieldType, compile  # noqa: A004
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.document import Document
@@ -83,3 +84,19 @@ def test_expressions_read_the_fields_from_a_primitive():
         "metadata.lang == 'en' && size(text) == 5 && key == ''", fields_of(Document), FieldType.BOOL
     )
     assert when(document) is True
+
+
+def test_a_shape_with_fields_of_its_own_names_them() -> None:
+    shape = Shape(Document, fields=(("title", FieldType.STRING),))
+    assert fields_in(shape, "title + body") == {"title": FieldType.STRING}
+    assert fields_in(Shape(Document), "title") == fields_of(Document)
+
+
+def test_in_an_open_shape_every_name_of_the_expression_is_a_field() -> None:
+    shape = Shape(Document, fields=(("key", FieldType.STRING),), open=True)
+    text = "size(title) > 3 && row['a b'].x == \"other 'quoted' word\" && key != null"
+    assert dict(fields_in(shape, text)) == {
+        "title": FieldType.DYN,
+        "row": FieldType.DYN,
+        "key": FieldType.STRING,
+    }
