@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -18,7 +20,8 @@ _log = logging.getLogger(__name__)
 _FORMAT = 1
 _CHECKSUM_BYTES = 4  # SQLite does not notice a changed bit in a vector
 _EVICTED = 8  # when the file is full, one in so many goes, oldest first
-_BUSY_MS = 1000
+_LOCKED_S = 10.0
+_TURN_S = 0.01
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
 
 Vectors = Mapping[str, NDArray[np.float32]]
@@ -27,11 +30,22 @@ Vectors = Mapping[str, NDArray[np.float32]]
 class EmbeddingCache:
     """Vectors of one model by the content hash of their text, in a SQLite file that any number of processes share.
 
+    Processes that fill it at once lose nothing: each waits for its turn, which takes milliseconds.
+
     The cache saves cost and holds nothing that could not be made again. So it never raises: a damaged file is
-    replaced, and one that cannot be used is left alone for the rest of the process, each with a line in the log.
+    replaced, one that cannot be used is left alone for the rest of the process, and vectors that found the file
+    locked for ten seconds are not kept, each with a line in the log.
     """
 
-    def __init__(self, path: Path, model: str, dimensions: int, *, max_bytes: int = 4 * 2**30) -> None:
+    def __init__(
+        self,
+        path: Path,
+        model: str,
+        dimensions: int,
+        *,
+        max_bytes: int = 4 * 2**30,
+        locked_s: float = _LOCKED_S,
+    ) -> None:
         """The cache in file `path`, which is created when it is missing.
 
         Args:
@@ -39,11 +53,13 @@ class EmbeddingCache:
             model: Name and revision, `local/wordllama@1`: vectors of another revision are not found.
             dimensions: Length of the vectors.
             max_bytes: Size of the file from which the oldest vectors make room for new ones.
+            locked_s: How long a process that holds the file locked is waited for.
         """
         self._path = path
         self._suffix = f"/{model}/{dimensions}"
         self._vector_bytes = 4 * dimensions
         self._max_bytes = max_bytes
+        self._locked_s = locked_s
         self._connection: apsw.Connection | None = None
         self._open()
 
@@ -67,7 +83,7 @@ class EmbeddingCache:
             return
         rows = [(value + self._suffix, _packed(vector)) for value, vector in vectors.items()]
         try:
-            with self._connection:
+            with _writing(self._connection):
                 self._make_room(self._connection)
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO vectors (key, vector) VALUES (?, ?)", rows
@@ -102,13 +118,14 @@ class EmbeddingCache:
 
     def _open(self) -> None:
         try:
-            self._connection = _opened(self._path)
+            self._connection = _opened(self._path, self._locked_s)
         except (apsw.Error, OSError) as error:
             self._recover(error)
 
     def _recover(self, error: Exception) -> None:
         """Go on after a failure: later, with a new file, or without a cache."""
         if isinstance(error, apsw.BusyError) and self._connection is not None:
+            _log.warning("embedding cache %s stays locked, going on without these vectors", self._path)
             return
         self.close()
         if not isinstance(error, _DAMAGED):
@@ -118,7 +135,7 @@ class EmbeddingCache:
         try:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-            self._connection = _opened(self._path)
+            self._connection = _opened(self._path, self._locked_s)
         except (apsw.Error, OSError) as second:
             _log.warning("embedding cache %s cannot be replaced, going on without: %s", self._path, second)
 
@@ -128,14 +145,38 @@ def _packed(vector: NDArray[np.float32]) -> bytes:
     return data + crc32(data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
-def _opened(path: Path) -> apsw.Connection:
+@contextmanager
+def _writing(connection: apsw.Connection) -> Iterator[None]:
+    """Hold the file's write lock from the start: one that begins by reading may not wait for it later."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _opened(path: Path, locked_s: float) -> apsw.Connection:
+    """Open the file, as soon as nobody else is just making it: SQLite does not wait for that by itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + locked_s
+    while True:
+        try:
+            return _connected(path, locked_s)
+        except apsw.BusyError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_TURN_S)
+
+
+def _connected(path: Path, locked_s: float) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     try:
-        connection.set_busy_timeout(_BUSY_MS)
+        connection.set_busy_timeout(int(locked_s * 1000))
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "normal")
-        with connection:
+        with _writing(connection):
             found = connection.pragma("user_version")
             if found not in (0, _FORMAT):
                 raise apsw.NotADBError(f"its format is {found}, and this version reads {_FORMAT}")

@@ -1,7 +1,11 @@
 import logging
 import multiprocessing
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
+import apsw
 import numpy as np
 import pytest
 
@@ -115,22 +119,88 @@ def test_the_oldest_make_room_when_the_file_is_full(open_cache, path):
     assert cache.get_many(list(vectors(100, 256, 0))) == {}
 
 
-def _fill(path, seed):
+def _fill(path, seed, together):
     cache = EmbeddingCache(path, "m@1", 8)
-    for number in range(10):
-        cache.put_many(vectors(50, seed=seed * 100 + number))
+    together.wait(60)
+    for number in range(100):
+        cache.put_many(vectors(5, seed=1000 * seed + number))
     cache.close()
 
 
-def test_several_processes_may_share_the_file(open_cache, path):
+def test_two_processes_that_fill_the_file_at_once_lose_nothing(open_cache, path):
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_fill, args=(path, seed)) for seed in (1, 2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
-    expected = vectors(50, seed=209) | vectors(50, seed=109)
-    found = open_cache().get_many(list(expected))
-    assert len(found) >= 50, "a writer that met a locked file may have kept nothing, but not both of them"
-    assert same(found, {key: expected[key] for key in found})
+    together = context.Barrier(2)
+    other = context.Process(target=_fill, args=(path, 1, together))
+    other.start()
+    _fill(path, 2, together)
+    other.join(60)
+    assert other.exitcode == 0
+    expected = {}
+    for seed in (*range(1000, 1100), *range(2000, 2100)):
+        expected |= vectors(5, seed=seed)
+    assert same(open_cache().get_many(list(expected)), expected)
+
+
+def test_many_that_open_a_new_file_at_once_and_fill_it_lose_nothing(open_cache, path, caplog):
+    together = threading.Barrier(8)
+
+    def fill(seed):
+        together.wait(60)
+        cache = EmbeddingCache(path, "m@1", 8)
+        cache.put_many(vectors(20, seed=seed))
+        cache.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(fill, range(8)))
+    assert caplog.text == ""
+    expected = {}
+    for seed in range(8):
+        expected |= vectors(20, seed=seed)
+    assert same(open_cache().get_many(list(expected)), expected)
+
+
+@pytest.fixture
+def locked(path):
+    """Keeps the file locked while it is entered, by the same SQLite: another one would share the process's locks."""
+
+    @contextmanager
+    def lock():
+        with closing(apsw.Connection(str(path))) as connection:
+            connection.execute("BEGIN IMMEDIATE; DELETE FROM vectors")
+            yield
+            connection.execute("COMMIT")
+
+    return lock
+
+
+def test_vectors_that_find_the_file_locked_wait_until_it_is_free(open_cache, locked):
+    cache = open_cache()
+    kept = vectors(3)
+    waiting = threading.Thread(target=cache.put_many, args=(kept,))
+    with locked():
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert same(cache.get_many(list(kept)), kept)
+
+
+def test_vectors_that_find_the_file_locked_for_too_long_are_not_kept_and_later_ones_are(
+    open_cache, locked, caplog
+):
+    cache = open_cache(locked_s=0.02)
+    with locked():
+        cache.put_many(vectors(3))
+    assert "stays locked" in caplog.text
+    kept = vectors(3, seed=1)
+    cache.put_many(kept)
+    assert same(cache.get_many([*vectors(3), *kept]), kept)
+
+
+def test_a_file_that_stays_locked_while_it_is_opened_is_done_without(open_cache, locked, caplog):
+    open_cache()
+    with locked():
+        cache = open_cache(locked_s=0.02)
+    cache.put_many(vectors(1))
+    assert cache.get_many(list(vectors(1))) == {}
+    assert "cannot be used" in caplog.text
