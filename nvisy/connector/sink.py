@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -162,11 +162,42 @@ class Writer(Protocol):
 
         At most one set per (lane, key). A set older than what the sink holds is superseded, never applied.
         A set that the sink cannot store is an `Outcome.fault` while the others are applied.
+        A set that is applied moves the head of its key to its version: also one without records, and one that
+        changes nothing.
 
         Raises:
             Transient: Nothing, or an unknown part, was applied; the same call may be made again.
-            Refused: Another owner has taken over (its token is higher).
+            Refused: Another owner has taken over (its token is higher, or it adopted the collection).
             Fatal: No call can succeed: the collection is gone, has other dimensions, the disk is full.
+        """
+
+    def head(self, lane: str, key: str) -> int | None:
+        """Version of the head of this key: the highest that was applied, a delete's too. None: there is no head.
+
+        Raises:
+            Transient: The same call may succeed later.
+            Fatal: The collection is gone.
+        """
+
+    def lanes(self) -> Collection[str]:
+        """Every lane that has a head or a record in the collection, each once. Raises as `head` does."""
+
+    def sweep(self, lane: str, below: int) -> int:
+        """Forget the keys of a lane that nothing has confirmed since version `below`; returns how many records went.
+
+        Whose head is lower loses its records and its head, a remembered delete too: what is applied to such a key
+        later, of whatever version, is as for a new one. A record whose key has no head goes if its own version is
+        lower. Nothing that was written at `below` or above is removed, whoever wrote it.
+
+        It goes through the keys some hundreds at a time and holds up no other writer for longer than that. Cut off
+        in the middle it leaves nothing half done that a repeat, or an `apply` to the key, would take for whole.
+        Only a sink that is `transactional` keeps it apart from an `apply` to the same lane: for the others, the
+        caller lets none run meanwhile.
+
+        Raises:
+            Transient: Some keys, or none, were swept; the same call may be made again.
+            Refused: Another owner has taken over, as for `apply`.
+            Fatal: No call can succeed, as for `apply`.
         """
 
     def settle(self) -> None:
@@ -208,14 +239,21 @@ class Sink(Protocol):
     def check(self) -> None:
         """Prove reach, credentials and rights, or raise `Unreachable` or `Fatal`. Writes nothing."""
 
-    def prepare(self, owner: Owner) -> str:
+    def prepare(self, owner: Owner, *, adopt: bool = False) -> str:
         """Create the collection, its heads and its marker, or verify them. Returns the collection's own id.
 
         The id is made when the collection is created: another id than last time means that what was written is gone,
         and the caller starts over. Idempotent.
 
+        Args:
+            owner: Who is going to write.
+            adopt: Whether a collection of this graph that was written from another log becomes this log's. Its
+                records, heads and id stay. Tokens of two logs cannot be compared: it can be opened with any token
+                again, and writers who opened it for the former log are refused.
+
         Raises:
-            Refused: The collection belongs to another graph or log, or is not ours and `create` is false without one.
+            Refused: The collection belongs to another graph, or to another log and `adopt` is false, or is not ours
+                and `create` is false without one.
             Fatal: It holds vectors of other dimensions or of another model.
         """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -55,20 +55,23 @@ class MemorySink:
     def check(self) -> None:
         """Nothing can be wrong."""
 
-    def prepare(self, owner: Owner) -> str:
+    def prepare(self, owner: Owner, *, adopt: bool = False) -> str:
         """Give the store to its owner, or see that it is theirs already."""
         theirs = self._store.owner
         if theirs is None:
             self._store.owner, self._store.collection_id = owner, str(uuid.uuid4())
-        elif (theirs.graph, theirs.log) != (owner.graph, owner.log):
-            raise Refused(
-                f"the store belongs to {theirs.graph} over {theirs.log}, not {owner.graph} over {owner.log}"
-            )
-        elif (theirs.model, theirs.dimensions) != (owner.model, owner.dimensions):
+            return self._store.collection_id
+        if theirs.graph != owner.graph:
+            raise Refused(f"the store belongs to the graph {theirs.graph}, not {owner.graph}")
+        if theirs.log != owner.log and not adopt:
+            raise Refused(f"the store was written from {theirs.log}, not {owner.log}: run with --adopt")
+        if (theirs.model, theirs.dimensions) != (owner.model, owner.dimensions):
             raise Fatal(
                 f"the store holds {theirs.dimensions} dimensions of {theirs.model}, and the graph makes "
                 f"{owner.dimensions} of {owner.model}"
             )
+        if theirs.log != owner.log:
+            self._store.owner, self._store.token = replace(theirs, log=owner.log), 0
         return self._store.collection_id
 
     def open(self, token: int) -> MemoryWriter:
@@ -91,18 +94,41 @@ class MemoryWriter:
     def __init__(self, store: Store, token: int) -> None:
         self._store = store
         self._token = token
+        self._owner = store.owner
 
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Replace what is older."""
-        if self._store.token > self._token:
-            raise Refused(f"the store is being written with token {self._store.token}, ours is {self._token}")
+        self._check_fence()
         return [self._replace(record_set) for record_set in sets]
+
+    def head(self, lane: str, key: str) -> int | None:
+        """Version of the newest set."""
+        found = self._store.sets.get((lane, key))
+        return found.version if found is not None else None
+
+    def lanes(self) -> Collection[str]:
+        """Lanes that have a set."""
+        return {lane for lane, _ in self._store.sets}
+
+    def sweep(self, lane: str, below: int) -> int:
+        """Drop the sets that are older."""
+        self._check_fence()
+        swept = [s for s in self._store.sets.values() if s.lane == lane and s.version < below]
+        for record_set in swept:
+            del self._store.sets[lane, record_set.key]
+        return sum(len(record_set.records) for record_set in swept)
 
     def settle(self) -> None:
         """Nothing to build."""
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def _check_fence(self) -> None:
+        if self._store.owner != self._owner:
+            raise Refused("the store was adopted by another log")
+        if self._store.token > self._token:
+            raise Refused(f"the store is being written with token {self._store.token}, ours is {self._token}")
 
     def _replace(self, new: RecordSet) -> Outcome:
         old = self._store.sets.get((new.lane, new.key))

@@ -30,7 +30,7 @@ class Marker:
     layout: int = FORMAT
 
 
-def verify(marker: Marker, owner: Owner, distance: str, where: str) -> None:
+def verify(marker: Marker, owner: Owner, distance: str, where: str, *, adopt: bool = False) -> None:
     """Go on only if the collection is this owner's, and of the shape that it writes.
 
     Args:
@@ -38,9 +38,10 @@ def verify(marker: Marker, owner: Owner, distance: str, where: str) -> None:
         owner: Who wants to write.
         distance: The distance that the graph asks for.
         where: The collection as a person knows it, `collection "docs" in index.db`.
+        adopt: Whether it may have been written from another log; the marker has to be rewritten then.
 
     Raises:
-        Refused: It belongs to another graph or log.
+        Refused: It belongs to another graph, or to another log that is not adopted.
         Fatal: Its vectors are of another shape.
     """
     verify_layout(marker.layout, where)
@@ -50,11 +51,12 @@ def verify(marker: Marker, owner: Owner, distance: str, where: str) -> None:
             f'{where} belongs to the graph "{theirs.graph}", and this is the graph "{owner.graph}": '
             f'give this sink another "collection", or drop that one if nobody needs it'
         )
-    if theirs.log != owner.log:
+    if theirs.log != owner.log and not adopt:
         raise Refused(
             f'{where} was written from the log "{theirs.log}", '
             f'and this run reads the log "{owner.log}", '
-            f"whose versions cannot be compared with it: run with the former log, "
+            f"whose versions cannot be compared with it: run with the former log; if that is gone, run with "
+            f"--adopt, which reads everything again and keeps what has not changed; "
             f'or give this sink another "collection"'
         )
     if theirs.dimensions != owner.dimensions:
@@ -90,6 +92,11 @@ def fenced(where: str, token: int, current: int) -> Refused:
     return Refused(
         f"{where} is being written by a newer run (token {current}, ours is {token}): this one stops"
     )
+
+
+def adopted(where: str, log: str) -> Refused:
+    """The error of a writer whose collection now belongs to another log."""
+    return Refused(f'{where} was adopted by a run that reads the log "{log}": this one stops')
 
 
 def gone(where: str) -> Fatal:

@@ -118,6 +118,14 @@ def put_marker(connection: Connection, marker: Marker, collection: str) -> None:
     )
 
 
+def adopt(connection: Connection, physical: str, log: str) -> None:
+    """Hand a collection over to another log, whose tokens begin anew."""
+    connection.execute(
+        "UPDATE nvisy_collections SET log = %s, token = 0 WHERE physical = %s AND log <> %s",
+        (log, physical, log),
+    )
+
+
 def exists(connection: Connection, name: str, kinds: str = "rp") -> bool:
     """Whether the schema has a table of this name; with `kinds` of `v`, a view."""
     query = "SELECT 1 FROM pg_class WHERE oid = to_regclass(%s) AND relkind::text = ANY(%s)"

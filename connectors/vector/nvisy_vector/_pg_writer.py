@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - names come from validated parameters, values are bound
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ from nvisy.connector.sink import Outcome, Record, RecordSet
 from nvisy.errors import Fatal, Rejected, Transient, Unreachable
 from nvisy.fault_points import Point, reach
 from nvisy_vector._layout import encode_ids, heads_name
-from nvisy_vector._owner import Marker, fenced, gone
+from nvisy_vector._owner import Marker, adopted, fenced, gone
 from nvisy_vector._pg_database import TYPES, translated
+from nvisy_vector._pg_sweep import sweep
 from nvisy_vector._plan import Head, Key, Step, plan
-from nvisy_vector._screen import fault_in, key_fault, narrowed
+from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 
 if TYPE_CHECKING:
     from nvisy_vector._pg_database import Connection
@@ -30,9 +31,9 @@ _OPERATORS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "dot": "vect
 _COLUMNS = ", ".join(f'"{name}"' for name in TYPES)
 _STAGING = ", ".join(f'"{name}" {kind}' for name, kind in TYPES.items())
 _PAYLOAD = [name for name in TYPES if name not in {"id", "embedding"}]
-_FENCE = "SELECT token FROM nvisy_collections WHERE physical = %s AND collection_id = %s FOR SHARE"
+_FENCE = "SELECT token, log FROM nvisy_collections WHERE physical = %s AND collection_id = %s FOR SHARE"
 _TAKE_OVER = """UPDATE nvisy_collections SET token = greatest(token, %s)
-  WHERE physical = %s AND collection_id = %s RETURNING token"""
+  WHERE physical = %s AND collection_id = %s RETURNING token, log"""
 
 
 class PgvectorWriter:
@@ -56,12 +57,13 @@ class PgvectorWriter:
         self._place = place
         self._distance = marker.distance
         self._dimensions = marker.owner.dimensions
+        self._log = marker.owner.log
         self._fence = (marker.physical, marker.collection_id)
         self._table = marker.physical
         self._statements = _Statements(marker.physical)
         try:
-            with translated(place, where):
-                self._admit(self._open().execute(_TAKE_OVER, (token, *self._fence)).fetchone())
+            with translated(place, where), self._open().transaction():
+                self._check_fence(self._open(), _TAKE_OVER, (token, *self._fence))
         except BaseException:
             self.close()
             raise
@@ -70,6 +72,24 @@ class PgvectorWriter:
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
         return narrowed(sets, self._apply)
+
+    def head(self, lane: str, key: str) -> int | None:
+        """Version of the head of this key: see `nvisy.connector.sink.Writer`."""
+        if not storable(key, nul=False):
+            return None
+        with translated(self._place, self._where):
+            row = self._open().execute(self._statements.version, (lane, key)).fetchone()
+        return row[0] if row else None
+
+    def lanes(self) -> Collection[str]:
+        """Every lane that has a head or a record: see `nvisy.connector.sink.Writer`."""
+        with translated(self._place, self._where):
+            return [lane for (lane,) in self._open().execute(self._statements.lanes)]
+
+    def sweep(self, lane: str, below: int) -> int:
+        """Forget what nothing has confirmed since a version: see `nvisy.connector.sink.Writer`."""
+        with translated(self._place, self._where):
+            return sweep(self._open(), self._table, lane, below, self._check_fence)
 
     def settle(self) -> None:
         """Build the vector index, once there are enough records to be worth one."""
@@ -100,17 +120,23 @@ class PgvectorWriter:
         except Unreachable as error:
             raise Transient(str(error)) from error
 
-    def _admit(self, row: Sequence[Any] | None) -> None:
+    def _check_fence(
+        self, connection: Connection, statement: str = _FENCE, values: Sequence[Any] = ()
+    ) -> None:
+        row = connection.execute(statement, values or self._fence).fetchone()
         if row is None:
             raise gone(self._where)
-        if row[0] > self._token:
-            raise fenced(self._where, self._token, row[0])
+        token, log = row
+        if log != self._log:
+            raise adopted(self._where, log)
+        if token > self._token:
+            raise fenced(self._where, self._token, token)
 
     def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         with translated(self._place, self._where):
             connection = self._open()
             with connection.transaction():
-                self._admit(connection.execute(_FENCE, self._fence).fetchone())
+                self._check_fence(connection)
                 steps = plan(sets, self._lock_heads(connection, sets), self._fault)
                 reach(Point.SINK_PLANNED)
                 return self._write(connection, self._put_heads(connection, steps))
@@ -183,6 +209,11 @@ class _Statements:
         self.lock_heads = (
             f'SELECT lane, key, version, digest, ids FROM "{heads}" AS head JOIN unnest(%s::text[], %s::text[]) '
             f"AS wanted (lane, key) USING (lane, key) ORDER BY head.key, head.lane FOR UPDATE OF head"
+        )
+        self.version = f'SELECT version FROM "{heads}" WHERE lane = %s AND key = %s'
+        self.lanes = (
+            f'SELECT lane FROM (SELECT lane FROM "{heads}" UNION SELECT lane FROM "{physical}") AS lanes '
+            f"WHERE lane IS NOT NULL"
         )
         self.bump_heads = (
             f'UPDATE "{heads}" AS head SET version = new.version '

@@ -85,11 +85,18 @@ def make_heads(client: QdrantClient, marker: Marker) -> None:
     client.upsert(heads, [models.PointStruct(id=_MARKER_ID, vector=[1.0], payload=payload)])
 
 
-def take_over(client: QdrantClient, physical: str, token: int) -> None:
-    """Raise the marker's token to ours, unless it is higher."""
+def take_over(client: QdrantClient, marker: Marker, token: int) -> None:
+    """Raise the marker's token to ours, unless it is higher or another log's."""
     lower = models.FieldCondition(key="token", range=models.Range(lt=token))
-    only = models.Filter(must=[models.HasIdCondition(has_id=[_MARKER_ID]), lower])
-    client.set_payload(heads_name(physical), {"token": token}, points=only)
+    ours = models.FieldCondition(key="log", match=models.MatchValue(value=marker.owner.log))
+    only = models.Filter(must=[models.HasIdCondition(has_id=[_MARKER_ID]), lower, ours])
+    client.set_payload(heads_name(marker.physical), {"token": token}, points=only)
+
+
+def adopt(client: QdrantClient, physical: str, log: str) -> None:
+    """Hand a collection over to another log, whose tokens begin anew."""
+    only = models.Filter(must=[models.HasIdCondition(has_id=[_MARKER_ID])])
+    client.set_payload(heads_name(physical), {"log": log, "token": 0}, points=only)
 
 
 def make_records(client: QdrantClient, physical: str, dimensions: int, distance: str) -> None:
@@ -99,9 +106,12 @@ def make_records(client: QdrantClient, physical: str, dimensions: int, distance:
 
 
 def index_payload(client: QdrantClient, physical: str) -> None:
-    """Let deletes and listings find a document's records without reading all; made once, harmless after."""
-    for field in ("lane", "key"):
-        client.create_payload_index(physical, field, models.PayloadSchemaType.KEYWORD)
+    """Let deletes, sweeps and listings find what they look for without reading all; made once, harmless after."""
+    keyword, integer = models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.INTEGER
+    client.create_payload_index(physical, "key", keyword)
+    for name in (physical, heads_name(physical)):
+        client.create_payload_index(name, "lane", keyword)
+        client.create_payload_index(name, "version", integer)
 
 
 def point_alias(client: QdrantClient, collection: str, physical: str, where: str) -> None:

@@ -7,7 +7,7 @@ wrote; what it may leave behind are records that should be gone, until the key c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -18,10 +18,11 @@ from nvisy.errors import Rejected, Transient
 from nvisy.fault_points import Point, reach
 from nvisy.primitives.primitive import derive_id
 from nvisy_vector import _qdrant_server as server
+from nvisy_vector import _qdrant_sweep as sweeping
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
-from nvisy_vector._owner import Marker, fenced, gone
+from nvisy_vector._owner import Marker, adopted, fenced, gone
 from nvisy_vector._plan import Head, Key, Step, plan
-from nvisy_vector._screen import fault_in, key_fault, narrowed
+from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 
 
 class QdrantWriter:
@@ -32,18 +33,37 @@ class QdrantWriter:
         self._physical = marker.physical
         self._heads = heads_name(marker.physical)
         self._collection_id = marker.collection_id
+        self._log = marker.owner.log
         self._dimensions = marker.owner.dimensions
         self._token = token
         self._place = place
         self._where = where
         with server.translated(place, where):
-            server.take_over(client, marker.physical, token)
+            server.take_over(client, marker, token)
             self._check_fence()
         reach(Point.SINK_OPENED)
 
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
         return narrowed(sets, self._apply)
+
+    def head(self, lane: str, key: str) -> int | None:
+        """Version of the head of this key: see `nvisy.connector.sink.Writer`."""
+        if not storable(key, nul=True):
+            return None
+        with server.translated(self._place, self._where, lost=Transient):
+            found = self._client.retrieve(self._heads, [head_id(lane, key)], with_payload=["version"])
+        return (found[0].payload or {})["version"] if found else None
+
+    def lanes(self) -> Collection[str]:
+        """Every lane that has a head or a record: see `nvisy.connector.sink.Writer`."""
+        with server.translated(self._place, self._where, lost=Transient):
+            return sweeping.lanes(self._client, self._physical)
+
+    def sweep(self, lane: str, below: int) -> int:
+        """Forget what nothing has confirmed since a version: see `nvisy.connector.sink.Writer`."""
+        with server.translated(self._place, self._where, lost=Transient):
+            return sweeping.sweep(self._client, self._physical, lane, below, self._check_fence, self._send)
 
     def settle(self) -> None:
         """Nothing to build: Qdrant's optimizer works by itself."""
@@ -67,11 +87,13 @@ class QdrantWriter:
         marker = server.marker_of(self._client, self._physical)
         if marker is None or marker.collection_id != self._collection_id:
             raise gone(self._where)
+        if marker.owner.log != self._log:
+            raise adopted(self._where, marker.owner.log)
         if marker.token > self._token:
             raise fenced(self._where, self._token, marker.token)
 
     def _read_heads(self, sets: Sequence[RecordSet]) -> dict[Key, Head]:
-        ids = [head_id(s) for s in sets if key_fault(s, nul=True) is None]
+        ids = [head_id(s.lane, s.key) for s in sets if key_fault(s, nul=True) is None]
         found = [point.payload or {} for point in self._client.retrieve(self._heads, ids)] if ids else []
         return {(p["lane"], p["key"]): Head(p["version"], p["digest"], p["ids"]) for p in found}
 
@@ -146,13 +168,13 @@ class QdrantWriter:
             "partition": s.partition,
             "observed_at": observed_at(s),
         }
-        point = models.PointStruct(id=head_id(s), vector=[1.0], payload=payload)
+        point = models.PointStruct(id=head_id(s.lane, s.key), vector=[1.0], payload=payload)
         return models.UpsertOperation(upsert=models.PointsList(points=[point], update_filter=self._older(s)))
 
 
-def head_id(record_set: RecordSet) -> str:
-    """Id of the point that is the head of the set's key."""
-    return derive_id("head", record_set.lane, record_set.key)
+def head_id(lane: str, key: str) -> str:
+    """Id of the point that is the head of a key."""
+    return derive_id("head", lane, key)
 
 
 def _others(s: RecordSet, older: models.Filter) -> models.Filter:

@@ -39,6 +39,11 @@ def key_fault(record_set: RecordSet, *, nul: bool) -> Rejected | None:
     )
 
 
+def storable(key: str, *, nul: bool) -> bool:
+    """Whether anything can be stored under this key."""
+    return not _wrong_string(key, nul)
+
+
 def narrowed(
     sets: Sequence[RecordSet], write: Callable[[Sequence[RecordSet]], Sequence[Outcome]]
 ) -> Sequence[Outcome]:

@@ -122,6 +122,14 @@ def put_marker(connection: apsw.Connection, marker: Marker, collection: str) -> 
     )
 
 
+def adopt(connection: apsw.Connection, physical: str, log: str) -> None:
+    """Hand a collection over to another log, whose tokens begin anew."""
+    connection.execute(
+        "UPDATE nvisy_collections SET log = ?, token = 0 WHERE physical = ? AND log <> ?",
+        (log, physical, log),
+    )
+
+
 def exists(connection: apsw.Connection, name: str, kind: str = "table") -> bool:
     """Whether the file has a table, or another kind of object, of this name."""
     query = "SELECT 1 FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type = ?"

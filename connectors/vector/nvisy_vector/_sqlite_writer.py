@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - names come from validated parameters, values are bound
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,17 @@ from nvisy.connector.sink import Outcome, Record, RecordSet
 from nvisy.errors import Rejected
 from nvisy.fault_points import Point, reach
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
-from nvisy_vector._owner import Marker, fenced, gone
+from nvisy_vector._owner import Marker, adopted, fenced, gone
 from nvisy_vector._plan import Head, Key, Step, plan
-from nvisy_vector._screen import fault_in, key_fault, narrowed
+from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 from nvisy_vector._sqlite_file import RECORD_COLUMNS, transaction, translated
+from nvisy_vector._sqlite_sweep import sweep
 
 if TYPE_CHECKING:
     import apsw
 
 _PAYLOAD = tuple(name for name in RECORD_COLUMNS if name not in {"id", "embedding"})
-_READ_FENCE = "SELECT token FROM nvisy_collections WHERE physical = ? AND collection_id = ?"
+_READ_FENCE = "SELECT token, log FROM nvisy_collections WHERE physical = ? AND collection_id = ?"
 _TAKE_OVER = "UPDATE nvisy_collections SET token = ? WHERE physical = ? AND collection_id = ?"
 
 
@@ -37,9 +38,14 @@ class SqliteWriter:
         self._where = where
         self._dimensions = marker.owner.dimensions
         self._token = token
+        self._log = marker.owner.log
         self._fence = (marker.physical, marker.collection_id)
+        self._table = marker.physical
         records, heads = marker.physical, heads_name(marker.physical)
         self._read_head = f'SELECT lane, key, version, digest, ids FROM "{heads}" WHERE key = ? AND lane = ?'
+        self._read_version = f'SELECT version FROM "{heads}" WHERE key = ? AND lane = ?'
+        lanes = f'SELECT lane FROM "{heads}" UNION SELECT lane FROM "{records}"'
+        self._read_lanes = f"SELECT lane FROM ({lanes}) WHERE lane IS NOT NULL"
         self._put_head = f'INSERT OR REPLACE INTO "{heads}" VALUES (?, ?, ?, ?, ?, ?, ?, ?)'
         self._bump_head = f'UPDATE "{heads}" SET version = ? WHERE key = ? AND lane = ?'
         self._put_record = _upsert(records)
@@ -54,6 +60,24 @@ class SqliteWriter:
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
         return narrowed(sets, self._apply)
+
+    def head(self, lane: str, key: str) -> int | None:
+        """Version of the head of this key: see `nvisy.connector.sink.Writer`."""
+        if not storable(key, nul=True):
+            return None
+        with translated(self._path, self._where):
+            row = self._connection.execute(self._read_version, (key, lane)).fetchone()
+        return row[0] if row else None
+
+    def lanes(self) -> Collection[str]:
+        """Every lane that has a head or a record: see `nvisy.connector.sink.Writer`."""
+        with translated(self._path, self._where):
+            return [lane for (lane,) in self._connection.execute(self._read_lanes)]
+
+    def sweep(self, lane: str, below: int) -> int:
+        """Forget what nothing has confirmed since a version: see `nvisy.connector.sink.Writer`."""
+        with translated(self._path, self._where):
+            return sweep(self._connection, self._table, lane, below, self._check_fence)
 
     def settle(self) -> None:
         """Nothing to build: a search reads all records."""
@@ -71,6 +95,8 @@ class SqliteWriter:
         row = self._connection.execute(_READ_FENCE, self._fence).fetchone()
         if row is None:
             raise gone(self._where)
+        if row[1] != self._log:
+            raise adopted(self._where, row[1])
         if row[0] > self._token:
             raise fenced(self._where, self._token, row[0])
 

@@ -82,7 +82,7 @@ class PgvectorSink:
                     f"{self._place}: this user may not create tables in its schema: GRANT CREATE ON SCHEMA"
                 )
 
-    def prepare(self, owner: Owner) -> str:
+    def prepare(self, owner: Owner, *, adopt: bool = False) -> str:
         """Create the collection, or verify it: see `nvisy.connector.sink.Sink`."""
         if self._params.index == "hnsw" and owner.dimensions > HNSW_MAX_DIMENSIONS:
             raise Fatal(
@@ -94,7 +94,7 @@ class PgvectorSink:
             database.translated(self._place, self._where),
             connection.transaction(),
         ):
-            return self._prepare(connection, owner)
+            return self._prepare(connection, owner, adopt)
 
     def open(self, token: int) -> Writer:
         """Start writing: see `nvisy.connector.sink.Sink`."""
@@ -120,16 +120,17 @@ class PgvectorSink:
     def _connect(self) -> Connection:
         return database.connect(self._params.dsn.get_secret_value(), f"nvisy {self._params.collection}")
 
-    def _prepare(self, connection: Connection, owner: Owner) -> str:
+    def _prepare(self, connection: Connection, owner: Owner, adopt: bool) -> str:
         database.create_extension(connection)
         database.lock(connection)
         connection.execute(database.COLLECTIONS)
         marker = database.marker_of(connection, physical=self._physical)
         records = database.exists(connection, self._physical)
         if marker is not None and records:
-            verify(marker, owner, self._params.distance, self._where)
+            verify(marker, owner, self._params.distance, self._where, adopt=adopt)
             if database.exists(connection, heads_name(self._physical)):
                 self._verify_table(connection, owner)
+                database.adopt(connection, self._physical, owner.log)
                 return marker.collection_id
         if marker is None and records and self._params.create:
             raise Refused(

@@ -64,7 +64,7 @@ class QdrantSink:
         finally:
             client.close()
 
-    def prepare(self, owner: Owner) -> str:
+    def prepare(self, owner: Owner, *, adopt: bool = False) -> str:
         """Create the collection, or verify it: see `nvisy.connector.sink.Sink`."""
         from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
 
@@ -72,7 +72,7 @@ class QdrantSink:
         try:
             with server.translated(place, where):
                 server.check_version(client, place)
-                return self._prepare(client, owner, where)
+                return self._prepare(client, owner, where, adopt)
         finally:
             client.close()
 
@@ -109,7 +109,7 @@ class QdrantSink:
         place = server.place_of(self._params.url)
         return client, place, f'collection "{self._params.collection}" in {place}'
 
-    def _prepare(self, client: QdrantClient, owner: Owner, where: str) -> str:
+    def _prepare(self, client: QdrantClient, owner: Owner, where: str, adopt: bool) -> str:
         from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
 
         create, name = self._params.create, self._params.collection
@@ -123,7 +123,7 @@ class QdrantSink:
                 f'choose another "collection"'
             )
         if marker is not None and records:
-            verify(marker, owner, self._params.distance, where)
+            verify(marker, owner, self._params.distance, where, adopt=adopt)
         if records:
             server.verify_vectors(client, self._physical, owner, self._params.distance, where)
         if create and client.collection_exists(name) and server.physical_of(client, name) is None:
@@ -136,6 +136,8 @@ class QdrantSink:
         server.index_payload(client, self._physical)
         if create:
             server.point_alias(client, name, self._physical, where)
+        if marker.owner.log != owner.log:
+            server.adopt(client, self._physical, owner.log)
         return marker.collection_id
 
     def _marker(self, client: QdrantClient, place: str, where: str, *, reading: bool = False) -> Marker:

@@ -63,7 +63,7 @@ class SqliteSink:
                 file.connect(self._path, write=False).close()
         _check_folder(self._path)
 
-    def prepare(self, owner: Owner) -> str:
+    def prepare(self, owner: Owner, *, adopt: bool = False) -> str:
         """Create the collection, or verify it: see `nvisy.connector.sink.Sink`."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class SqliteSink:
             connection = file.connect(self._path, write=True)
             try:
                 with file.transaction(connection):
-                    return self._prepare(connection, owner)
+                    return self._prepare(connection, owner, adopt)
             finally:
                 connection.close()
 
@@ -101,14 +101,15 @@ class SqliteSink:
             connection.close()
             raise
 
-    def _prepare(self, connection: apsw.Connection, owner: Owner) -> str:
+    def _prepare(self, connection: apsw.Connection, owner: Owner, adopt: bool) -> str:
         connection.execute(file.COLLECTIONS)
         marker = file.marker_of(connection, physical=self._physical)
         records = file.exists(connection, self._physical)
         if marker is not None and records:
-            verify(marker, owner, self._params.distance, self._where)
+            verify(marker, owner, self._params.distance, self._where, adopt=adopt)
             if file.exists(connection, heads_name(self._physical)):
                 self._verify_table(connection, owner)
+                file.adopt(connection, self._physical, owner.log)
                 return marker.collection_id
         if marker is None and records and self._params.create:
             raise Refused(

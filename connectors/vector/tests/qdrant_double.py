@@ -87,11 +87,18 @@ class QdrantDouble:
             case "POST", "collections", name, "points", "batch":
                 return [self._update(name, [_operation(one)]) for one in body["operations"]]
             case "POST", "collections", name, "points":
-                return [_point(p) for p in self._collection(name).shard.retrieve(body["ids"], True, False)]
+                return [
+                    _point(p)
+                    for p in self._collection(name).shard.retrieve(
+                        body["ids"], _selector(body.get("with_payload", True)), False
+                    )
+                ]
             case "POST", "collections", name, "points", "scroll":
                 return self._scroll(self._collection(name), body)
             case "POST", "collections", name, "points", "query":
                 return {"points": self._query(self._collection(name), body)}
+            case "POST", "collections", name, "facet":
+                return self._facet(self._collection(name), body)
         raise Refusal(404, f"{method} {path} is not in this double")
 
     def _collection(self, name: str) -> Collection:
@@ -159,6 +166,11 @@ class QdrantDouble:
             "points": [_point(p) for p in points],
             "next_page_offset": None if after is None else str(after),
         }
+
+    def _facet(self, collection: Collection, body: dict[str, Any]) -> dict[str, Any]:
+        request = edge.FacetRequest(body["key"], limit=body["limit"], exact=body["exact"])
+        hits = collection.shard.facet(request).hits
+        return {"hits": [{"value": hit.value, "count": hit.count} for hit in hits]}
 
     def _query(self, collection: Collection, body: dict[str, Any]) -> list[dict[str, Any]]:
         request = edge.QueryRequest(
