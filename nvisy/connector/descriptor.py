@@ -6,7 +6,7 @@ opened. Entry points (`nvisy.connectors`, `nvisy.actions`, `nvisy.models`, `nvis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class SinkDescriptor:
     Attributes:
         topic: For a sink that is a topic of the log itself, for other programs: the topic's name. `open` is never
             called: the stage before it writes the topic through its own seat at the log.
+        place: `(params) -> place`: where its records go, as a tuple of the parameters that say so. Two sinks of this
+            provider whose places are equal share a collection, and vectors of two models must not meet there.
     """
 
     name: str
@@ -88,6 +90,7 @@ class SinkDescriptor:
     capabilities: SinkCapabilities
     open: Callable[[Any, Context], Any]
     topic: Callable[[Any], str] | None = None
+    place: Callable[[Any], Hashable] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -75,6 +75,11 @@ NV1213 a parameter of the wrong kind
 The value is of another type or outside of its bounds. `nvisy nodes NAME` says what is taken. A text is
 taken for a number where it reads as one, so that "${SIZE}" works.
 
+NV1214 an option without effect
+"retry", "timeout" and "concurrency" are for actions. A source or sink that does not answer is waited for as
+long as the run lasts, and is called once at a time; a `deduplicate` calls nothing. An option that would do nothing is
+refused, so that nobody relies on it.
+
 NV1301 types do not fit
 What arrives at the node is not what it takes. Each edge carries one type: a source gives Documents, which
 may be bytes (raw) until `extract` made text of them; `chunk` makes Chunks of them, `embed` Embeddings of
@@ -136,7 +141,8 @@ NV1506 no sink
 A graph needs a sink, or nothing of what it makes would be kept.
 
 NV1507 no source leads to a node
-Nothing can ever arrive at this node. Add the edge that is missing, or remove the node.
+Nothing can ever arrive at this node. Add the edge that is missing, or remove the node. Where a path breaks off
+elsewhere in the graph, the hint says which edge would join the two.
 
 NV1508 a node leads to no sink
 What this node makes would be thrown away. Add the edge that is missing, or remove the node.

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from nvisy.catalog import closest
 from nvisy.graph.positions import escape
+from nvisy.graph.wording import either, reason
+
+Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,20 @@ class Codes:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One fault in a value: `path` leads to it; `at_name` when the member's name is at fault."""
+    """One fault in a value.
+
+    Attributes:
+        path: Leads to it; to the object that lacks it, where a member is missing.
+        at_name: The member's name is at fault.
+        missing: Name of the member that is missing, or empty.
+    """
 
     code: str
     message: str
-    path: tuple[str | int, ...]
+    path: Path
     hint: str = ""
     at_name: bool = False
+    missing: str = ""
 
     @property
     def pointer(self) -> str:
@@ -50,23 +60,24 @@ def complaints(
 
     Messages never quote the value: it may hold a secret.
     """
-    wrong: dict[tuple[str | int, ...], str] = {}
+    wrong: dict[Path, str] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        path = _path(detail["loc"], value)
+        path = path_of(detail["loc"], value)
         if detail["type"] == "missing":
-            yield Complaint(codes.missing, f'"{detail["loc"][-1]}" is missing', path)
+            name = str(detail["loc"][-1])
+            yield Complaint(codes.missing, f'"{name}" is missing', path, missing=name)
         elif detail["type"] == "extra_forbidden":
-            names = _names_at(model, path[:-1])
+            names = names_at(model, path[:-1])
             hint = closest(str(path[-1]), names) or f"known: {', '.join(names) or 'none'}"
             yield Complaint(codes.unknown, f'unknown {codes.member} "{path[-1]}"', path, hint, at_name=True)
         else:  # each type that a union allows complains for itself
-            former, reason = wrong.get(path), _reason(detail)
-            wrong[path] = reason if former in (None, reason) else f"{former}, or {reason}"
-    for path, reason in wrong.items():
-        yield Complaint(codes.wrong, _subject(path) + reason, path)
+            former, said = wrong.get(path), reason(detail)
+            wrong[path] = said if former is None else either(former, said)
+    for path, said in wrong.items():
+        yield Complaint(codes.wrong, _subject(path) + said, path)
 
 
-def _path(location: Sequence[str | int], value: Any) -> tuple[str | int, ...]:
+def path_of(location: Sequence[str | int], value: Any) -> Path:
     """The parts of a pydantic location that lead into `value`; the rest names types and validators."""
     path: list[str | int] = []
     for part in location:
@@ -79,20 +90,11 @@ def _path(location: Sequence[str | int], value: Any) -> tuple[str | int, ...]:
     return tuple(path)
 
 
-def _subject(path: Sequence[str | int]) -> str:
+def _subject(path: Path) -> str:
     return f'"{path[-1]}" ' if path and isinstance(path[-1], str) else ""
 
 
-def _reason(detail: Any) -> str:
-    if detail["type"] in ("value_error", "assertion_error"):
-        return str(detail["ctx"]["error"])
-    if detail["type"] == "string_pattern_mismatch":
-        return f"should match {detail['ctx']['pattern']}"
-    message = str(detail["msg"]).removeprefix("Input ").replace("False", "false").replace("True", "true")
-    return message[:1].lower() + message[1:]
-
-
-def _names_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+def names_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """Names of the fields that the object at `path` may have."""
     here: list[type[BaseModel]] = [model]
     for part in path:

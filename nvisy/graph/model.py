@@ -69,7 +69,11 @@ class Timeout(Part):
     """How long a call may take."""
 
     node_timeout_ms: int | None = Field(
-        None, ge=1, strict=True, description="Longest time for one call of the node."
+        None,
+        ge=1,
+        strict=True,
+        description="Longest time for one call of the action; the document goes to the dead letters, and a call to "
+        "a model behind an API is repeated.",
     )
 
 
@@ -77,7 +81,10 @@ class Concurrency(Part):
     """How many calls run side by side."""
 
     max_per_node: int | None = Field(
-        None, ge=1, strict=True, description="Calls of the node in flight, at most."
+        None,
+        ge=1,
+        strict=True,
+        description="Calls of the action in flight, at most; what computes on this machine has one.",
     )
 
 
@@ -98,6 +105,11 @@ class _Working(Part):
     retry: Retry = Field(default_factory=Retry)
     timeout: Timeout = Field(default_factory=Timeout)
     concurrency: Concurrency = Field(default_factory=Concurrency)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Which of `retry`, `timeout` and `concurrency` the graph gives."""
+        return tuple(name for name in ("retry", "timeout", "concurrency") if name in self.model_fields_set)
 
 
 class SourceNode(_Working):

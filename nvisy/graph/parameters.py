@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from nvisy.catalog import Catalog, NotInstalled
+from nvisy.catalog import Catalog, NotInstalled, closest
 from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor, SourceDescriptor
 from nvisy.errors import Fault
-from nvisy.graph.complaints import Codes, Complaint, complaints
+from nvisy.graph.complaints import Codes, Complaint
 from nvisy.graph.model import ActionNode, BranchNode, Connection, Node, Routes, SinkNode, SourceNode
 from nvisy.graph.parse import Draft
 from nvisy.graph.positions import escape
+from nvisy.graph.reading import read
 from nvisy.graph.secrets import Redactor, Resolved, resolve
 from nvisy.models.limits import Limits
 
-_PARAMETERS = Codes(missing="NV1212", unknown="NV1211", wrong="NV1213", member="parameter")
+PARAMETERS = Codes(missing="NV1212", unknown="NV1211", wrong="NV1213", member="parameter")
+_SURELY = 0.8
+"""How like an installed name another has to be to be read as that one."""
 
 NodeDescriptor = SourceDescriptor | SinkDescriptor | ActionDescriptor
 
 
 @dataclass(frozen=True, slots=True)
 class TypedNode:
-    """A node with its descriptor and typed parameters.
+    """A node with its descriptor and typed parameters, as far as they could be read.
 
     Attributes:
         place: Index of the node in the graph.
         descriptor: None for a branch, a fan-out and a fan-in.
-        params: What the descriptor's `params` made of it; None for a fan-out and a fan-in. Holds secrets.
-        connection: Resolved parameters of the connection it names. Holds secrets.
+        params: What the descriptor's `params` made of it, without the attributes that could not be read; None for a
+            fan-out and a fan-in. Holds secrets.
+        connection: Resolved parameters of the connection it names, or None where they could not be read. Holds
+            secrets.
         limits: Of that connection.
+        whole: Nothing is wrong with it.
     """
 
     place: int
     node: Node
     descriptor: NodeDescriptor | None
     params: Any = field(repr=False)
-    connection: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    connection: Mapping[str, Any] | None = field(default_factory=dict, repr=False)
     limits: Limits = field(default_factory=Limits)
+    whole: bool = True
 
 
 class Parameters:
@@ -68,55 +76,87 @@ class Parameters:
         return Redactor(self.secrets)
 
     def read(self, place: int, node: Node) -> TypedNode | None:
-        """A node with its parameters, or None when there are faults."""
+        """A node with its parameters, or None when it is not clear what it is."""
         here = f"/nodes/{place}"
         if isinstance(node, BranchNode):
             written = node.params.model_dump(mode="json", exclude_unset=True)
-            routes = self._typed(Routes, self._resolve(written, f"{here}/params"), f"{here}/params")
-            return None if routes is None else TypedNode(place, node, None, routes)
+            routes, whole = self._typed(Routes, self._resolve(written, f"{here}/params"), f"{here}/params")
+            return TypedNode(place, node, None, routes, whole=whole) if routes else None
         if not isinstance(node, SourceNode | ActionNode | SinkNode):
             return TypedNode(place, node, None, None)
         own = self._resolve(node.params, f"{here}/params")
-        descriptor = self._descriptor(node, here)
         shared = self._shared(node, here)
-        if descriptor is None or shared is None:
+        descriptor = self._descriptor(node, here)
+        if descriptor is None:
             return None
-        merges = not isinstance(node, ActionNode)
-        params = self._typed(descriptor.params, own, f"{here}/params", node.connection if merges else None)
-        limits = self._limits.get(node.connection or "", Limits())
-        return None if params is None else TypedNode(place, node, descriptor, params, shared, limits)
+        self._options(node, descriptor, here)
+        merged = None if isinstance(node, ActionNode) else shared
+        known = shared is not None or isinstance(node, ActionNode)
+        params, whole = self._typed(
+            descriptor.params, own, f"{here}/params", merged, node.connection, complete=known
+        )
+        return TypedNode(
+            place,
+            node,
+            descriptor,
+            params,
+            None if shared is None or shared.unresolved else shared.value,
+            self._limits.get(node.connection or "", Limits()),
+            whole and shared is not None and descriptor.name == _name_of(node),
+        )
 
     def _limits_of(self, connection: Connection, pointer: str) -> Limits:
-        typed = self._typed(Limits, self._resolve(connection.limits, pointer), pointer)
-        return typed if isinstance(typed, Limits) else Limits()
+        typed, whole = self._typed(Limits, self._resolve(connection.limits, pointer), pointer)
+        return typed if whole and isinstance(typed, Limits) else Limits()
 
     def _descriptor(self, node: SourceNode | ActionNode | SinkNode, here: str) -> NodeDescriptor | None:
+        """Who builds the node: where no such name is installed, but one almost like it is, that one."""
+        kind, name = node.type, _name_of(node)
         try:
-            if isinstance(node, SourceNode):
-                return self._catalog.source(node.provider)
-            if isinstance(node, SinkNode):
-                return self._catalog.sink(node.provider)
-            return self._catalog.action(node.action)
+            if kind == "source":
+                return self._catalog.source(name)
+            return self._catalog.sink(name) if kind == "sink" else self._catalog.action(name)
         except NotInstalled as error:
-            code, name = ("NV1202", "action") if isinstance(node, ActionNode) else ("NV1201", "provider")
-            self._fault(code, error.message, f"{here}/{name}", error.hint)
-            return None
+            code, member = ("NV1202", "action") if kind == "action" else ("NV1201", "provider")
+            self._fault(code, error.message, f"{here}/{member}", error.hint)
+        installed: dict[str, NodeDescriptor] = {one.name: one for one in self._catalog.all(kind)}
+        near = get_close_matches(name, installed, n=1, cutoff=_SURELY)
+        return installed[near[0]] if near else None
 
-    def _shared(self, node: SourceNode | ActionNode | SinkNode, here: str) -> Mapping[str, Any] | None:
+    def _shared(self, node: SourceNode | ActionNode | SinkNode, here: str) -> Resolved | None:
         """Parameters of the connection that the node names; None where there is no such connection."""
         if node.connection is None:
-            return {}
+            return Resolved(value={})
         connection = self._draft.connections.get(node.connection)
         pointer = f"{here}/connection"
         if connection is None:
-            hint = f"connections: {', '.join(self._draft.connections) or 'none'}"
-            self._fault("NV1207", f'there is no connection "{node.connection}"', pointer, hint)
+            if node.connection not in self._draft.lost_connections:
+                names = self._draft.connections
+                hint = closest(node.connection, names) or f"connections: {', '.join(names) or 'none'}"
+                self._fault("NV1207", f'there is no connection "{node.connection}"', pointer, hint)
             return None
         if isinstance(node, SourceNode | SinkNode) and connection.provider != node.provider:
-            self._fault("NV1207", _foreign(node.connection, connection, node.provider), pointer)
+            message = (
+                f'the connection "{node.connection}" is for {connection.provider}, not for {node.provider}'
+            )
+            self._fault("NV1207", message, pointer, "name a connection of that provider, or none")
             return None
-        shared: Mapping[str, Any] = self._connections[node.connection].value
-        return shared
+        return self._connections[node.connection]
+
+    def _options(
+        self, node: SourceNode | ActionNode | SinkNode, descriptor: NodeDescriptor, here: str
+    ) -> None:
+        """Refuse what would silently do nothing."""
+        if isinstance(descriptor, ActionDescriptor) and not descriptor.whole_stream:
+            return
+        what = (
+            f'the action "{descriptor.name}"'
+            if isinstance(descriptor, ActionDescriptor)
+            else f"a {node.type}"
+        )
+        for option in node.options:
+            message = f'"{option}" has no effect on {what}'
+            self._fault("NV1214", message, f"{here}/{option}", "remove it", at_name=True)
 
     def _resolve(self, value: Any, pointer: str) -> Resolved:
         resolved = resolve(value, self._environ, self._draft.origin.folder)
@@ -126,24 +166,39 @@ class Parameters:
         return resolved
 
     def _typed(
-        self, model: type[BaseModel], own: Resolved, pointer: str, connection: str | None = None
-    ) -> BaseModel | None:
-        """`own` over the connection's parameters, as `model`; a fault lies where its value was written."""
-        shared = self._connections[connection] if connection else Resolved(value={})
+        self,
+        model: type[BaseModel],
+        own: Resolved,
+        pointer: str,
+        shared: Resolved | None = None,
+        connection: str | None = None,
+        *,
+        complete: bool = True,
+    ) -> tuple[BaseModel | None, bool]:
+        """`own` over the connection's parameters, as `model`, and whether nothing is wrong with it.
+
+        A fault lies where its value was written. Not `complete`: what is missing may stand in a connection that could
+        not be read.
+        """
+        shared = shared or Resolved(value={})
         value = {**shared.value, **own.value}
+        unknown = {*_members(own), *(name for name in _members(shared) if name not in own.value)}
         folder = self._draft.origin.folder
-        try:
-            typed = model.model_validate(value, by_alias=True, by_name=False, context={"folder": folder})
-        except ValidationError as error:
-            for found in complaints(error, model, value, _PARAMETERS):
-                from_connection = (
-                    bool(found.path) and found.path[0] in shared.value and found.path[0] not in own.value
-                )
-                source = shared if from_connection else own
-                base = f"/connections/{escape(connection or '')}/params" if from_connection else pointer
-                self._complain(found, source, base)
-            return None
-        return None if own.unresolved or shared.unresolved else rooted(typed, folder)
+        reading = read(model, value, PARAMETERS, context={"folder": folder})
+        for found in reading.complaints:
+            if (found.missing and not complete) or (not (found.path or found.missing) and unknown):
+                continue
+            from_connection = (
+                bool(found.path) and found.path[0] in shared.value and found.path[0] not in own.value
+            )
+            source, base = (
+                (shared, f"/connections/{escape(connection or '')}/params")
+                if from_connection
+                else (own, pointer)
+            )
+            self._complain(found, source, base)
+        typed = reading.partial(unknown, context={"folder": folder})
+        return rooted(typed, folder), reading.typed is not None and not unknown
 
     def _complain(self, found: Complaint, source: Resolved, base: str) -> None:
         """Report it, unless all that is wrong is the reference that could not be resolved."""
@@ -161,7 +216,7 @@ def rooted(value: Any, folder: Path) -> Any:
     if isinstance(value, Path):
         return folder / value
     if isinstance(value, BaseModel):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        fields = {name: value.__dict__[name] for name in type(value).model_fields if name in value.__dict__}
         moved = {name: rooted(item, folder) for name, item in fields.items()}
         changed = {name: item for name, item in moved.items() if item is not fields[name]}
         return value.model_copy(update=changed) if changed else value
@@ -179,5 +234,11 @@ def _rooted_items(items: Sequence[Any], folder: Path) -> Sequence[Any]:
     return items if unchanged else type(items)(moved)  # type: ignore[call-arg] # a list or a tuple
 
 
-def _foreign(name: str, connection: Connection, provider: str) -> str:
-    return f'the connection "{name}" is for {connection.provider}, not for {provider}'
+def _name_of(node: SourceNode | ActionNode | SinkNode) -> str:
+    return node.action if isinstance(node, ActionNode) else node.provider
+
+
+def _members(resolved: Resolved) -> Iterator[str]:
+    """Names of the members in which a reference could not be resolved."""
+    for reference in resolved.unresolved:
+        yield reference.pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")

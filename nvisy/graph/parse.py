@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from nvisy.catalog import closest
 from nvisy.errors import Fault, GraphError, UsageError
-from nvisy.graph.complaints import Codes, complaints
+from nvisy.graph.complaints import Codes
 from nvisy.graph.model import NODE_KINDS, Connection, Edge, Graph, Node
 from nvisy.graph.origin import Origin, in_order
 from nvisy.graph.positions import MAX_BYTES, JsonFault, escape, scan, too_large
+from nvisy.graph.reading import read as read_model
 
 _STRUCTURE = Codes(missing="NV1101", unknown="NV1102", wrong="NV1103")
 _P = TypeVar("_P", bound=BaseModel)
@@ -25,10 +27,12 @@ class Draft:
     """What could be read of a graph, and what is wrong with the rest: so that one look finds every fault.
 
     Attributes:
-        nodes: By their index in the file.
-        edges: By their index in the file.
+        nodes: By their index in the file. One with a fault is among them as far as it is clear what was meant.
+        edges: By their index in the file, likewise.
         lost: Ids of nodes that could not be read, as far as their ids could.
         nameless: Whether there are nodes of which not even the id can be read, so that any edge may lead to them.
+        loose: Whether there are edges of which not both ends can be read.
+        lost_connections: Names of connections that could not be read.
         graph: The whole graph, or None when it has faults.
     """
 
@@ -38,6 +42,8 @@ class Draft:
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     nameless: bool = False
+    loose: bool = False
+    lost_connections: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     graph: Graph | None = None
 
@@ -140,8 +146,7 @@ class _Reader:
         for index, node in self._items(value, "nodes"):
             self._node(index, node)
         for index, edge in self._items(value, "edges"):
-            if read := self._read(Edge, edge, f"/edges/{index}"):
-                self._draft.edges[index] = read
+            self._edge(index, edge)
         self._connections(value.get("connections", {}))
         if head is not None and not self._draft.faults:
             given = {name: part for name, part in self._parts().items() if name in value}
@@ -157,66 +162,85 @@ class _Reader:
         if isinstance(items, list):
             return list(enumerate(items))
         self._draft.nameless = True
-        self._fault("NV1103", f'"{name}" should be a list', f"/{name}")
+        self._fault("NV1103", f'"{name}" has to be a list', f"/{name}")
         return []
 
     def _node(self, index: int, value: Any) -> None:
         pointer = f"/nodes/{index}"
-        kind = self._kind(value, pointer) if isinstance(value, dict) else None
-        read = None
-        if kind is not None:
-            read = self._read(NODE_KINDS[kind], _as_written(value, kind), pointer)
-        elif not isinstance(value, dict):
+        if not isinstance(value, dict):
+            self._draft.nameless = True
             self._fault("NV1103", "a node is a JSON object", pointer)
+            return
+        written = self._typed(value, pointer)
+        read = None
+        if written is not None:
+            read = self._read(NODE_KINDS[written["type"]], written, pointer)
         if read is not None:
             self._draft.nodes[index] = read  # type: ignore[assignment] # the kinds of nodes are what `Node` is
-        elif isinstance(value, dict) and isinstance(value.get("id"), str):
+        elif isinstance(value.get("id"), str):
             self._draft.lost.add(value["id"])
         else:
             self._draft.nameless = True
 
-    def _kind(self, value: dict[str, Any], pointer: str) -> str | None:
+    def _typed(self, value: dict[str, Any], pointer: str) -> dict[str, Any] | None:
+        """The node with the type that it has or that is clearly meant, or nothing."""
         kind = value.get("type")
         if kind == "target" or (kind == "action" and value.get("action") == "load"):
-            return "sink"
+            return _as_sink(value)
         if isinstance(kind, str) and kind in NODE_KINDS:
-            return kind
-        if kind is None:
-            self._fault("NV1101", '"type" is missing', pointer, f"one of {', '.join(NODE_KINDS)}")
-        elif isinstance(kind, str) and kind in self._actions:
+            return value
+        if "type" not in value:
+            return self._untyped(value, pointer)
+        if isinstance(kind, str) and kind in self._actions:
             hint = f'write "type": "action", "action": "{kind}"'
             self._fault("NV1203", f'unknown node type "{kind}"', f"{pointer}/type", hint)
+            return {**value, "type": "action", "action": kind}
+        near = closest(str(kind), [*NODE_KINDS, *self._actions])
+        hint = near or f"one of {', '.join(NODE_KINDS)}"
+        self._fault("NV1203", f'unknown node type "{kind}"', f"{pointer}/type", hint)
+        meant = next((name for name in NODE_KINDS if f'"{name}"' in near), None)
+        return {**value, "type": meant} if meant else None
+
+    def _untyped(self, value: dict[str, Any], pointer: str) -> dict[str, Any] | None:
+        """The node where its type stands under a misspelled name; else only an action can be told from its fields."""
+        for name in get_close_matches("type", value, n=1):
+            if value[name] in NODE_KINDS:
+                message = f'unknown field "{name}"'
+                self._fault(
+                    "NV1102", message, f"{pointer}/{escape(name)}", 'did you mean "type"?', at_name=True
+                )
+                return {**{member: v for member, v in value.items() if member != name}, "type": value[name]}
+        self._fault("NV1101", '"type" is missing', pointer, f"one of {', '.join(NODE_KINDS)}")
+        return {**value, "type": "action"} if "action" in value else None
+
+    def _edge(self, index: int, value: Any) -> None:
+        if read := self._read(Edge, value, f"/edges/{index}"):
+            self._draft.edges[index] = read
         else:
-            near = closest(str(kind), [*NODE_KINDS, *self._actions]) or f"one of {', '.join(NODE_KINDS)}"
-            self._fault("NV1203", f'unknown node type "{kind}"', f"{pointer}/type", near)
-        return None
+            self._draft.loose = True
 
     def _connections(self, value: Any) -> None:
         if not isinstance(value, dict):
-            self._fault("NV1103", '"connections" should be an object', "/connections")
+            self._fault("NV1103", '"connections" has to be an object', "/connections")
             return
         for name, connection in value.items():
             pointer = f"/connections/{escape(name)}"
             if read := self._read(Connection, connection, pointer):
                 self._draft.connections[name] = read
+            else:
+                self._draft.lost_connections.add(name)
 
     def _read(self, model: type[_P], value: Any, pointer: str) -> _P | None:
-        try:
-            return model.model_validate(value, by_alias=True, by_name=False)
-        except ValidationError as error:
-            for found in complaints(error, model, value, _STRUCTURE):
-                where = pointer + found.pointer
-                self._fault(found.code, found.message, where, found.hint, at_name=found.at_name)
-            return None
+        reading = read_model(model, value, _STRUCTURE)
+        for found in reading.complaints:
+            self._fault(found.code, found.message, pointer + found.pointer, found.hint, at_name=found.at_name)
+        return reading.defaulted()
 
     def _fault(self, code: str, message: str, pointer: str, hint: str = "", *, at_name: bool = False) -> None:
         self._draft.faults.append(self._draft.origin.fault(code, message, pointer, hint, at_name=at_name))
 
 
-def _as_written(value: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The node with the name of its kind, whichever of its names it was written under."""
-    if kind != "sink":
-        return value
-    return {name: v for name, v in value.items() if name != "action" or value["type"] != "action"} | {
-        "type": kind
-    }
+def _as_sink(value: dict[str, Any]) -> dict[str, Any]:
+    """A sink that is written as a target, or as an action."""
+    kept = {name: v for name, v in value.items() if name != "action" or value["type"] != "action"}
+    return kept | {"type": "sink"}

@@ -19,6 +19,7 @@ from nvisy.graph.model import ActionNode, Edge, Graph, Node
 from nvisy.graph.origin import in_order
 from nvisy.graph.parameters import NodeDescriptor, Parameters, TypedNode
 from nvisy.graph.parse import Draft, draft_file
+from nvisy.graph.reach import reach_faults
 from nvisy.graph.secrets import Redactor
 from nvisy.graph.shapes import Flow, Shapes
 from nvisy.graph.wiring import Wiring, wiring_faults
@@ -161,7 +162,7 @@ def check_file(
 def _checked(draft: Draft, catalog: Catalog, environ: Mapping[str, str]) -> CheckedGraph:
     if draft.origin.file and draft.origin.positions is None:
         raise GraphError(in_order(draft.faults))  # not even JSON: there is nothing else to look at
-    wiring = Wiring.of(draft.nodes, draft.edges)
+    wiring = Wiring.of_draft(draft)
     parameters = Parameters(draft, catalog, environ)
     read = {place: parameters.read(place, node) for place, node in draft.nodes.items()}
     typed = {
@@ -173,6 +174,7 @@ def _checked(draft: Draft, catalog: Catalog, environ: Mapping[str, str]) -> Chec
         *draft.faults,
         *parameters.faults,
         *wiring_faults(draft, wiring),
+        *reach_faults(draft, wiring, shapes.idle),
         *diamond_faults(draft, wiring, typed),
         *shapes.faults,
     ]
@@ -196,7 +198,7 @@ def _node(typed: TypedNode, flow: Flow) -> CheckedNode:
         node=typed.node,
         descriptor=typed.descriptor,
         params=typed.params,
-        connection=typed.connection,
+        connection=typed.connection or {},
         incoming=flow.incoming,
         outgoing=flow.outgoing,
         config_hash=hashed,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
 from nvisy.catalog import closest
 from nvisy.errors import Fault
 from nvisy.graph.model import BranchNode, Edge, Graph, Node, SinkNode, SourceNode
 from nvisy.graph.parse import Draft
+
+_SURELY = 0.8
+"""How like an id another has to be to be read as that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Wiring:
     Attributes:
         nodes: By id.
         index: Place of each node in the graph.
-        edges: By their place in the graph.
+        edges: By their place in the graph, those out of a sink and into a source included.
         order: Ids, givers before takers; nodes on a cycle are left out.
         cycle: Ids along one cycle, the first again at the end, or nothing.
     """
@@ -31,14 +35,21 @@ class Wiring:
     cycle: tuple[str, ...]
 
     @classmethod
+    def of_draft(cls, draft: Draft) -> Wiring:
+        """The wiring of what could be read; an edge to almost an id that exists is taken to lead there."""
+        known = {node.id for node in draft.nodes.values()} | draft.lost
+        return cls.of(draft.nodes, {place: mended(edge, known) for place, edge in draft.edges.items()})
+
+    @classmethod
     def of(cls, nodes: Mapping[int, Node], edges: Mapping[int, Edge]) -> Wiring:
         """What joins `nodes`: no edges that lead elsewhere, and of two nodes of one id only the first."""
         index: dict[str, int] = {}
         for place, node in nodes.items():
             index.setdefault(node.id, place)
         joined = {i: edge for i, edge in edges.items() if edge.from_ in index and edge.to in index}
-        order, cycle = _order(index, joined.values())
-        return cls({node_id: nodes[place] for node_id, place in index.items()}, index, joined, order, cycle)
+        nodes_by_id = {node_id: nodes[place] for node_id, place in index.items()}
+        order, cycle = _order(index, [edge for edge in joined.values() if _possible(edge, nodes_by_id)])
+        return cls(nodes_by_id, index, joined, order, cycle)
 
     @classmethod
     def of_graph(cls, graph: Graph) -> Wiring:
@@ -65,8 +76,7 @@ class Wiring:
 def wiring_faults(draft: Draft, wiring: Wiring) -> Iterator[Fault]:
     """Everything that is wrong with ids and edges, whatever the nodes do."""
     yield from _id_faults(draft)
-    dangling = list(_dangling_faults(draft, wiring))
-    yield from dangling
+    yield from _dangling_faults(draft, wiring)
     yield from _edge_faults(draft, wiring)
     yield from _topic_faults(draft)
     if wiring.cycle:
@@ -78,8 +88,6 @@ def wiring_faults(draft: Draft, wiring: Wiring) -> Iterator[Fault]:
         )
     if not draft.lost and not draft.nameless:
         yield from _end_faults(draft, wiring)
-        if not dangling:
-            yield from _reach_faults(draft, wiring)
 
 
 def _id_faults(draft: Draft) -> Iterator[Fault]:
@@ -156,19 +164,19 @@ def _end_faults(draft: Draft, wiring: Wiring) -> Iterator[Fault]:
         yield draft.origin.fault("NV1506", "the graph has no sink", "/nodes", "nothing would be kept")
 
 
-def _reach_faults(draft: Draft, wiring: Wiring) -> Iterator[Fault]:
-    sources = {node.id for node in wiring.nodes.values() if isinstance(node, SourceNode)}
-    sinks = {node.id for node in wiring.nodes.values() if isinstance(node, SinkNode)}
-    fed, drained = wiring.below(sources), wiring.above(sinks)
-    for node_id, place in wiring.index.items():
-        if sources and node_id not in fed:
-            message = f'no source leads to "{node_id}"'
-            yield draft.origin.fault("NV1507", message, f"/nodes/{place}", "add an edge to it, or remove it")
-        elif sinks and node_id not in drained:
-            message = f'"{node_id}" leads to no sink'
-            yield draft.origin.fault(
-                "NV1508", message, f"/nodes/{place}", "add an edge from it, or remove it"
-            )
+def mended(edge: Edge, known: Collection[str]) -> Edge:
+    """The edge with ends that are almost an id that exists as that one."""
+    ends = {"from_": edge.from_, "to": edge.to}
+    near = {
+        end: match[0]
+        for end, node_id in ends.items()
+        if node_id not in known and (match := get_close_matches(node_id, known, n=1, cutoff=_SURELY))
+    }
+    return edge.model_copy(update=near) if near else edge
+
+
+def _possible(edge: Edge, nodes: Mapping[str, Node]) -> bool:
+    return not isinstance(nodes[edge.from_], SinkNode) and not isinstance(nodes[edge.to], SourceNode)
 
 
 def _order(ids: Iterable[str], edges: Iterable[Edge]) -> tuple[tuple[str, ...], tuple[str, ...]]:

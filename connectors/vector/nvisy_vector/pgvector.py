@@ -177,5 +177,6 @@ DESCRIPTOR = SinkDescriptor(
     params=PgvectorParams,
     capabilities=CAPABILITIES,
     open=_open,
+    place=lambda params: (params.dsn, params.collection),
     example={"dsn": "${NVISY_PG_DSN:-postgresql://localhost/nvisy}", "collection": "docs"},
 )

@@ -163,5 +163,6 @@ DESCRIPTOR = SinkDescriptor(
     params=QdrantParams,
     capabilities=CAPABILITIES,
     open=_open,
+    place=lambda params: (params.url, params.collection),
     example={"url": "${NVISY_QDRANT_URL:-http://localhost:6333}", "collection": "docs"},
 )

@@ -169,5 +169,6 @@ DESCRIPTOR = SinkDescriptor(
     params=SqliteParams,
     capabilities=CAPABILITIES,
     open=_open,
+    place=lambda params: (params.path, params.collection),
     example={"path": ".nvisy/index.db", "collection": "docs"},
 )

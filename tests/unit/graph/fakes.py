@@ -126,6 +126,7 @@ def sink(
     accepts: str = "Embedding",
     deletes: bool = True,
     longest: int | None = None,
+    place: tuple[str, ...] = (),
 ) -> SinkDescriptor:
     able = SinkCapabilities(
         accepts=frozenset({accepts}),
@@ -136,7 +137,8 @@ def sink(
         max_dimensions=longest,
         metadata=frozenset({"string"}),
     )
-    return SinkDescriptor(name, "index", params, able, _never)
+    where = (lambda params: tuple(getattr(params, name) for name in place)) if place else None
+    return SinkDescriptor(name, "index", params, able, _never, place=where)
 
 
 def action(
@@ -148,9 +150,10 @@ def action(
 DESCRIPTORS = (
     source(),
     source("object/lines", deletes=False, raw=False),
-    sink("vector/sqlite", IndexParams),
-    sink("vector/remote", RemoteParams, longest=300),
+    sink("vector/sqlite", IndexParams, place=("path", "collection")),
+    sink("vector/remote", RemoteParams, longest=300, place=("dsn", "collection")),
     sink("vector/append", IndexParams, deletes=False),
+    sink("vector/placeless", IndexParams),
     sink("topic", EventsParams, accepts="*"),
     action("extract", TextParams, _extract),
     action("chunk", ChunkParams, _chunk),

@@ -44,6 +44,7 @@ def edge_of(text: str) -> dict:
 
 
 FILES, TEXT, CHUNK, EMBED, INDEX = NODES.values()
+LINE = ("files>text", "text>chunk", "chunk>embed", "embed>index")
 JOIN = {"id": "join", "type": "fanin"}
 PART = {"id": "part", "type": "fanout"}
 ROUTE = {
@@ -138,9 +139,11 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path):
         "graph.json:3:85  NV1402  DOCS is not set and has no default; set it, or write ${DOCS:-…}",
         'graph.json:4:28  NV1203  unknown node type "embd"; did you mean "embed"?',
         'graph.json:5:69  NV1211  unknown parameter "sise"; did you mean "size"?',
-        'graph.json:5:93  NV1213  "overlap" should be greater than or equal to 0',
+        'graph.json:5:93  NV1213  "overlap" has to be at least 0',
+        'graph.json:6:5  NV1507  no source leads to "embed"; is an edge missing? {"from": "chunk", "to": "embed"}',
         'graph.json:6:29  NV1203  unknown node type "embed"; write "type": "action", "action": "embed"',
         'graph.json:7:5  NV1212  "collection" is missing',
+        'graph.json:7:5  NV1507  no source leads to "index"; is an edge missing? {"from": "embed", "to": "index"}',
         'graph.json:9:69  NV1501  there is no node "chnk"; did you mean "chunk"?',
     ]
 
@@ -167,11 +170,11 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path):
         ),
         (
             {"embed": {**EMBED, "params": {"model": "local/hash", "dimensions": -1}}},
-            '/nodes/3/params/model  NV1204  model "local/hash": dimensions: Input should be greater',
+            '/nodes/3/params/dimensions  NV1213  model "local/hash": "dimensions" has to be at least 1',
         ),
         (
             {"chunk": {**CHUNK, "params": {"size": "many"}}},
-            '/nodes/2/params/size  NV1213  "size" should be a valid int',
+            '/nodes/2/params/size  NV1213  "size" has to be a whole number',
         ),
         ({"files": {**FILES, "params": {}}}, '/nodes/0/params  NV1212  "path" is missing'),
         (
@@ -193,7 +196,7 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path):
         ),
         (
             {"embed": kept("embed")},
-            '/nodes/4  NV1303  "index" cannot take Chunk; it takes Embedding: put an embed',
+            '/nodes/4  NV1303  "index" keeps vectors, and "embed" gives it Chunks: nothing between them makes vectors',
         ),
         (
             {"index": {**INDEX, "provider": "vector/append"}},
@@ -237,11 +240,19 @@ def test_a_node_that_does_not_fit_is_a_fault(changed, fault):
         ({"name": "docs"}, "/nodes  NV1506  the graph has no sink"),
         (
             wired([*NODES.values()], "files>text", "text>chunk", "embed>index"),
-            '/nodes/3  NV1507  no source leads to "embed"',
+            '/nodes/3  NV1507  no source leads to "embed"; is an edge missing? {"from": "chunk", "to": "embed"}',
         ),
         (
-            wired([*NODES.values()], "files>text", "text>chunk", "embed>index"),
-            '/nodes/2  NV1508  "chunk" leads to no sink',
+            wired([*NODES.values(), kept("aside")], *LINE, "text>aside"),
+            '/nodes/5  NV1508  "aside" leads to no sink',
+        ),
+        (
+            wired([*NODES.values(), kept("aside")], *LINE, "aside>chunk"),
+            '/nodes/5  NV1507  no source leads to "aside"; add an edge to it, or remove it',
+        ),
+        (
+            wired([*NODES.values(), kept("aside")], *LINE),
+            '/nodes/5  NV1507  no source leads to "aside"; add edges to it and from it, or remove it',
         ),
         (
             wired([FILES, TEXT, ROUTE, CHUNK, EMBED, INDEX], "files>text", "text>route", "route>chunk"),
