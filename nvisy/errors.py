@@ -125,11 +125,13 @@ class Rejected(ConnectorError):  # noqa: N818
     Attributes:
         kind: The class of the fault in one word: `decode`, `encrypted`, `too_large`, `expression`, `sink`, …
         retryable: Whether replaying the same bytes later may succeed.
+        attempts: How often it was tried; whoever repeats calls counts.
     """
 
     def __init__(self, message: str, *, kind: str = "rejected", retryable: bool = False) -> None:
         self.kind = kind
         self.retryable = retryable
+        self.attempts = 1
         super().__init__(message)
 
 

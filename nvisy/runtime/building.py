@@ -14,11 +14,12 @@ from nvisy.connector.fields import fields_in
 from nvisy.connector.shape import Shape
 from nvisy.errors import Fatal
 from nvisy.expressions import FieldType
-from nvisy.graph.model import ActionNode, BranchNode, Retry, Routes
+from nvisy.graph.model import ActionNode, BranchNode, Retry, Routes, Timeout
 from nvisy.graph.validate import CheckedGraph, CheckedNode
 from nvisy.plan.model import Stage
 from nvisy.primitives.primitive import Primitive
 from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.deadline import Deadline, Within, without_limit
 from nvisy.runtime.outage import Breaker
 from nvisy.runtime.outlets import Patience
 from nvisy.runtime.retry import RetryPolicy
@@ -70,9 +71,10 @@ class Steps:
         if isinstance(action, AskingAction):
             assembly = Assembly(name, stamp, counters)
             return self._window(name, action, assembly, retry, node.node.concurrency.max_per_node)
+        within = _deadline(name, node.node.timeout)
         if isinstance(action, BatchAction):
-            return BatchStep(name, action, stamp, retry, counters)
-        return EachStep(name, action, stamp, retry, counters)
+            return BatchStep(name, action, stamp, retry, counters, within)
+        return EachStep(name, action, stamp, retry, counters, within)
 
     def _window(
         self, name: str, action: AskingAction, assembly: Assembly, retry: RetryPolicy, most: int | None
@@ -91,6 +93,12 @@ def policy(retry: Retry) -> RetryPolicy:
     return RetryPolicy(
         retry.max_retries, retry.backoff, retry.initial_delay_ms / 1000, retry.max_delay_ms / 1000
     )
+
+
+def _deadline(name: str, timeout: Timeout) -> Within:
+    """How the calls of a node are made: within the time that the graph gives it, or without a limit."""
+    most_ms = timeout.node_timeout_ms
+    return without_limit if most_ms is None else Deadline(name, most_ms / 1000).call
 
 
 def _routes(node: CheckedNode) -> list[tuple[str, Callable[[Primitive], Any]]]:

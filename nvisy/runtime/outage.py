@@ -64,11 +64,12 @@ class Breaker:
                 delay_s = self._failed(error, failures, began, probing)
                 blamed = blamed + 1 if self._is_at_fault(error, failures) else 0
                 if blamed == BLAMED:
-                    said = f"it failed {failures} times while other calls pass: {error}"
-                    raise Rejected(said, kind="model", retryable=True) from error
+                    raise _at_fault(error, failures) from error
                 self._give_up(error)
                 self._wait(error, delay_s)
             except BaseException as error:
+                if isinstance(error, Rejected):
+                    error.attempts += failures
                 self._leave(probing, passed=isinstance(error, Rejected))
                 raise
             else:
@@ -129,3 +130,10 @@ class Breaker:
             if (left := until - time.monotonic()) <= 0:
                 return
             time.sleep(min(left, _TURN_S))  # once the breaker is open, all wait together instead
+
+
+def _at_fault(error: Transient, failures: int) -> Rejected:
+    said = f"it failed {failures} times while other calls pass: {error}"
+    rejected = Rejected(said, kind="model", retryable=True)
+    rejected.attempts = failures
+    return rejected

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from nvisy.errors import Transient
+from nvisy.errors import Rejected, Transient
 
 T = TypeVar("T")
 
@@ -33,11 +33,15 @@ class RetryPolicy:
 
         Raises:
             Transient: The last one, when the policy is used up or `stopped` says so.
+            Rejected: As `function` raised it, with the tries before among its attempts.
         """
         attempt = 0
         while True:
             try:
                 return function()
+            except Rejected as error:
+                error.attempts += attempt
+                raise
             except Transient as error:
                 if attempt == self.max_retries or stopped():
                     raise

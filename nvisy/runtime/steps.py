@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance
 from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.deadline import Within, without_limit
 from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.retry import RetryPolicy
 
@@ -68,16 +71,23 @@ class Stamp:
 
 
 class EachStep:
-    """Runs an action that looks at one primitive at a time."""
+    """Runs an action that looks at one primitive at a time; `within` makes each call."""
 
     def __init__(
-        self, node: str, action: EachAction, stamp: Stamp, retry: RetryPolicy, counters: NodeCounters
+        self,
+        node: str,
+        action: EachAction,
+        stamp: Stamp,
+        retry: RetryPolicy,
+        counters: NodeCounters,
+        within: Within = without_limit,
     ) -> None:
         self._node = node
         self._action = action
         self._stamp = stamp
         self._retry = retry
         self._counters = counters
+        self._within = within
 
     def __call__(self, flights: list[Flight]) -> list[Flight]:
         """Every flight, with what the action made of its items."""
@@ -92,7 +102,7 @@ class EachStep:
         self._counters.received += len(change.items)
         try:
             for item in change.items:
-                made = self._retry.call(lambda item=item: self._made(item))  # type: ignore[misc]
+                made = self._retry.call(partial(self._within, partial(self._made, item)))
                 items += self._stamp.children(item, made, change.origin, seen)
                 self._counters.filtered += not made
         except Rejected as error:
@@ -143,15 +153,25 @@ class Assembly:
 
 
 class BatchStep:
-    """Runs an action that is cheaper for many primitives at once, across the documents of a batch."""
+    """Runs an action that is cheaper for many primitives at once, across the documents of a batch.
+
+    A call that is rejected, or takes longer than `within` allows, is halved down to the item at fault.
+    """
 
     def __init__(
-        self, node: str, action: BatchAction, stamp: Stamp, retry: RetryPolicy, counters: NodeCounters
+        self,
+        node: str,
+        action: BatchAction,
+        stamp: Stamp,
+        retry: RetryPolicy,
+        counters: NodeCounters,
+        within: Within = without_limit,
     ) -> None:
         self._node = node
         self._action = action
         self._retry = retry
         self._assembly = Assembly(node, stamp, counters)
+        self._within = within
 
     def __call__(self, flights: list[Flight]) -> list[Flight]:
         """Every flight, with what the action made of its items; one that had a rejected item, failed."""
@@ -168,13 +188,38 @@ class BatchStep:
         results: list[Primitive | Rejected] = []
         size = self._action.max_batch
         for start in range(0, len(items), size):
-            batch = items[start : start + size]
-            answers = self._retry.call(lambda batch=batch: self._action.batch(batch))  # type: ignore[misc]
-            if len(answers) != len(batch):
-                raise Fatal(f"node {self._node}: {len(answers)} results came back for {len(batch)} items")
-            results += answers
+            results += self._ask(items[start : start + size])
         reach(Point.STEP_DONE)
         return results
+
+    def _ask(self, batch: Sequence[Primitive], tried: int = 0) -> list[Primitive | Rejected]:
+        """An answer for each; `tried`: how often they were asked before, among others."""
+        tries = 0
+
+        def call() -> Sequence[Primitive | Rejected]:
+            nonlocal tries
+            tries += 1
+            return self._action.batch(batch)
+
+        try:
+            answers = self._retry.call(partial(self._within, call))
+        except Rejected as rejected:
+            if len(batch) == 1:
+                rejected.attempts += tried
+                return [rejected]
+            middle, tried = len(batch) // 2, tried + tries
+            return self._ask(batch[:middle], tried) + self._ask(batch[middle:], tried)
+        if len(answers) != len(batch):
+            raise Fatal(f"node {self._node}: {len(answers)} results came back for {len(batch)} items")
+        return list(answers) if tried + tries == 1 else [_tried(one, tried + tries) for one in answers]
+
+
+def _tried(answer: Primitive | Rejected, attempts: int) -> Primitive | Rejected:
+    """The answer; a rejection with how often it was tried, and as a copy, for actions answer many with the same."""
+    if isinstance(answer, Rejected):
+        answer = copy(answer)
+        answer.attempts = attempts
+    return answer
 
 
 class RouteStep:
@@ -263,6 +308,6 @@ class JoinStep:
         return parts[0].onward(parts[0].change.with_items(items))
 
 
-def failure_of(node: str, error: Rejected, attempts: int = 1) -> Failure:
+def failure_of(node: str, error: Rejected) -> Failure:
     """The failure that a rejection stands for."""
-    return Failure(node, error.kind, str(error), error.retryable, attempts)
+    return Failure(node, error.kind, str(error), error.retryable, error.attempts)

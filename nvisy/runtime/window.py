@@ -73,6 +73,7 @@ class Window:
         self._asked: dict[str, list[tuple[_Entry, int]]] = {}
         self._todo: deque[tuple[Question, float]] = deque()
         self._halves: deque[Sequence[Question]] = deque()
+        self._tries: dict[str, int] = {}
         self._changed = threading.Condition()
         self._closed = False
         self.abandoned = False
@@ -207,14 +208,18 @@ class Window:
     def _answered(self, batch: Sequence[Question], answers: Sequence[Any]) -> None:
         with self._changed:
             for question, answer in zip(batch, answers, strict=True):
+                self._tries.pop(question.key, None)
                 self._settle(question.key, answer)
 
     def _refused(self, batch: Sequence[Question], rejected: Rejected) -> None:
         if len(batch) == 1:
+            rejected.attempts += self._tries.get(batch[0].key, 0)
             self._answered(batch, [rejected])
             return
         middle = len(batch) // 2
         with self._changed:
+            for question in batch:
+                self._tries[question.key] = self._tries.get(question.key, 0) + rejected.attempts
             self._halves.extend((batch[:middle], batch[middle:]))
             self._changed.notify(2)
 

@@ -295,6 +295,37 @@ def test_a_broken_branch_expression_is_at_its_route():
     assert "/nodes/2/params/routes/0/when  NV1310  expression, column 6: unknown field 'txt'" in found
 
 
+# --- options ---
+
+OPTIONS = {
+    "retry": {"maxRetries": 3, "backoff": "exponential", "initialDelayMs": 1000, "maxDelayMs": 30000},
+    "timeout": {"nodeTimeoutMs": 30000},
+    "concurrency": {"maxPerNode": 8},
+}
+
+
+def test_an_action_may_be_given_limits():
+    assert checked(chain(embed={**EMBED, **OPTIONS}, chunk={**CHUNK, **OPTIONS}))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    ("node", "what"),
+    [
+        (FILES, "a source"),
+        (INDEX, "a sink"),
+        ({"id": "text", "type": "action", "action": "deduplicate"}, 'the action "deduplicate"'),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_a_fault(option, node, what):
+    value = chain(**{node["id"]: {**node, option: OPTIONS[option]}})
+    found = [fault for fault in faults(value) if fault.code == "NV1214"]
+    assert [(fault.message, fault.hint) for fault in found] == [
+        (f'"{option}" has no effect on {what}', "remove it")
+    ]
+    assert found[0].pointer.endswith(f"/{option}")
+
+
 # --- ways that part and meet ---
 
 

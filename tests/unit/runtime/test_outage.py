@@ -169,3 +169,16 @@ def test_an_order_to_stop_ends_the_waiting() -> None:
     with pytest.raises(Transient):
         one.call(server.call)
     assert time.monotonic() - started < 10
+
+
+def test_a_rejection_counts_the_calls_that_failed_before_it() -> None:
+    server = Server()
+    server.down = False
+    answers: list[Exception] = [Transient("not now"), Rejected("never")]
+
+    def call() -> str:
+        raise answers.pop(0)
+
+    with pytest.raises(Rejected) as caught:
+        breaker(server).call(call)
+    assert caught.value.attempts == 2

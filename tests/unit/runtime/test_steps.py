@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from threading import Event
 
 import pytest
 
@@ -11,6 +12,7 @@ from nvisy.primitives import Chunk, Document, Primitive
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.deadline import Deadline
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.steps import BatchStep, EachStep, JoinStep, RouteStep, Stamp, port_of
@@ -173,3 +175,72 @@ def test_a_defect_of_an_action_costs_the_document_that_brings_it_out() -> None:
     assert bad.failure.kind == "defect"
     assert "IndexError" in bad.failure.message
     assert "test_steps.py" in bad.failure.message
+
+
+def test_a_failure_tells_how_often_the_item_was_tried() -> None:
+    class Worse(Same):
+        tries = 0
+
+        def each(self, item: Primitive) -> Iterable[Primitive]:
+            self.tries += 1
+            raise Transient("not now") if self.tries < 3 else Rejected("never")
+
+    policy = RetryPolicy(max_retries=5, initial_delay_s=0)
+    (out,) = EachStep("worse", Worse(), Stamp("worse", "1"), policy, NodeCounters())([flight(0, "a")])
+    assert out.failure is not None
+    assert out.failure.attempts == 3
+    (once,) = words()([flight(0, "bad")])
+    assert once.failure is not None
+    assert once.failure.attempts == 1
+
+
+def test_a_batch_that_was_repeated_counts_for_each_of_its_items() -> None:
+    class Later(Upper):
+        def batch(self, items: Sequence[Primitive]) -> Sequence[Primitive | Rejected]:
+            if not self.sizes:
+                self.sizes.append(0)
+                raise Transient("not now")
+            return super().batch(items)
+
+    policy = RetryPolicy(max_retries=5, initial_delay_s=0)
+    good, bad = BatchStep("up", Later(), Stamp("up", "1"), policy, NodeCounters())(
+        [flight(0, "a"), flight(1, "bad")]
+    )
+    assert texts([good]) == [["A"]]
+    assert bad.failure is not None
+    assert bad.failure.attempts == 2
+
+
+def test_a_batch_that_is_rejected_as_a_whole_is_halved_down_to_the_item_at_fault() -> None:
+    class Strict(Upper):
+        max_batch = 4
+
+        def batch(self, items: Sequence[Primitive]) -> Sequence[Primitive | Rejected]:
+            if any(item.text == "bad" for item in items):  # type: ignore[attr-defined]
+                raise Rejected("there is a bad one")
+            return super().batch(items)
+
+    out = BatchStep("up", Strict(), Stamp("up", "1"), ONCE, NodeCounters())(
+        [flight(place, text) for place, text in enumerate(["a", "b", "bad", "d"])]
+    )
+    assert texts([out[0], out[1], out[3]]) == [["A"], ["B"], ["D"]]
+    assert out[2].failure is not None
+    assert out[2].failure.attempts == 3
+
+
+def test_a_call_that_takes_longer_than_the_node_allows_costs_the_document_that_it_is_for() -> None:
+    waiting = Event()
+
+    class Slow(Same):
+        def each(self, item: Primitive) -> Iterable[Primitive]:
+            if item.text == "slow":  # type: ignore[attr-defined]
+                waiting.wait(10)
+            return [item]
+
+    within = Deadline("slow", 0.2).call
+    step = EachStep("slow", Slow(), Stamp("slow", "1"), ONCE, NodeCounters(), within)
+    slow, good = step([flight(0, "slow"), flight(1, "good")])
+    waiting.set()
+    assert texts([good]) == [["good"]]
+    assert slow.failure is not None
+    assert (slow.failure.kind, slow.failure.retryable) == ("timeout", True)

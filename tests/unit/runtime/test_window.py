@@ -310,3 +310,17 @@ def test_all_calls_are_under_way_while_there_is_work(opened: Opened, monkeypatch
     window.put([flight(offset, f"t{offset}") for offset in range(count)])
     taken(window, count)
     assert peak == 16
+
+
+def test_a_failure_tells_in_how_many_calls_its_question_was(opened: Opened):
+    action = Shouting()
+    window = opened(action, calls=1)
+    window.put([flight(0, "a", "b", "bad", "d")])
+    (alone,) = taken(window, 1)
+    assert alone.failure is not None
+    assert alone.failure.attempts == sum("bad" in texts for texts in action.asked) == 3
+    action.errors = [Transient("not now")]
+    window.put([flight(1, "bad too")])
+    (repeated,) = taken(window, 1)
+    assert repeated.failure is not None
+    assert repeated.failure.attempts == 2
