@@ -120,6 +120,14 @@ class FirstOwner:
         names = [Name(*row) for row in self._rows("SELECT source, key FROM documents ORDER BY source, key")]
         return map(self._decision, names)
 
+    def older(self, source: str, version: Version) -> list[tuple[Name, str]]:
+        """Living documents of a source whose version is lower, and their refs, in the order of their keys."""
+        query = (
+            "SELECT source, key, ref FROM documents WHERE source = ? AND ref IS NOT NULL AND (inc, off) < (?, ?)"
+            " ORDER BY key"
+        )
+        return [(Name(*name), ref) for *name, ref in self._rows(query, source, *version)]
+
     def commit(self, positions: Mapping[str, int]) -> None:
         """Make durable what was applied, and that the inputs were read up to `positions`."""
         self._connection.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())

@@ -33,6 +33,12 @@ def command(
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Believe a source in which most documents are gone.")
     ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="Take over an index, or go on after a topic was lost: send everything again."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a graph: everything its sources hold reaches its sinks.
@@ -41,7 +47,7 @@ def command(
     harm. SIGTERM and Ctrl-C finish what is in flight first; a second Ctrl-C does not.
     """
     log_to_stderr()
-    task = _Task(graph, follow=follow, allow_mass_delete=allow_mass_delete)
+    task = _Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt)
     try:
         ended = task.run()
     except (Exception, KeyboardInterrupt) as error:
@@ -56,10 +62,11 @@ def command(
 class _Task:
     """One run, with what is known of it whenever it ends."""
 
-    def __init__(self, path: Path, *, follow: bool, allow_mass_delete: bool) -> None:
+    def __init__(self, path: Path, *, follow: bool, allow_mass_delete: bool, adopt: bool) -> None:
         self._path = path
         self._follow = follow
         self._allow_mass_delete = allow_mass_delete
+        self._adopt = adopt
         self._started = time.monotonic()
         self._graph: Graph | None = None
         self._run: Run | None = None
@@ -76,6 +83,7 @@ class _Task:
                     checked,
                     follow=self._follow,
                     allow_mass_delete=self._allow_mass_delete,
+                    adopt=self._adopt,
                     watch=self._seen.watch,
                 )
                 if self._signal:

@@ -102,10 +102,16 @@ class ListingSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change that a stream reports, in the order in which it happened to its key."""
+    """One change that a stream reports, in the order in which it happened to its key.
+
+    Attributes:
+        key: What the source calls the document; of a `clear`, what the keys that are gone begin with.
+        op: `clear` stands for a delete of every key that begins with `key`: a table was emptied.
+        item: Only of an upsert.
+    """
 
     key: str
-    op: Literal["upsert", "delete"]
+    op: Literal["upsert", "delete", "clear"]
     item: Primitive | None = None
     uri: str = ""
     observed_at_us: int = 0
@@ -118,11 +124,14 @@ class Batch:
     Attributes:
         position: JSON; given to `open` it continues with the first event after this batch.
         end: A bounded stream has nothing more.
+        complete: With this batch, everything has been reported that existed when the stream was opened without a
+            position: what an earlier stream reported and this one did not is gone from the source.
     """
 
     events: Sequence[Event]
     position: Any
     end: bool = False
+    complete: bool = False
 
 
 class StreamReader(Protocol):

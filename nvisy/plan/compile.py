@@ -11,7 +11,7 @@ from nvisy.graph.hashing import graph_hash
 from nvisy.graph.model import Edge, Graph
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.cuts import Traits, Why, cut_edges, first
-from nvisy.plan.model import Inlet, Outlet, Plan, Stage, Topic, Wire
+from nvisy.plan.model import Inlet, Outlet, Plan, Stage, Topic, Wire, sources_behind
 from nvisy.primitives.primitive import content_hash
 
 
@@ -180,7 +180,7 @@ class _Compiler:
             for node in [*stage.nodes, *(outlet.name for outlet in stage.outlets)]:
                 by_source: dict[str, str] = {}
                 for inlet in stage.arity(node):
-                    for source in _sources(inlet, made, stage):
+                    for source in sources_behind(inlet, made, stage):
                         other = by_source.setdefault(source, inlet)
                         if other != inlet:
                             message = f"{node!r} gets changes of {source!r} from two topics, {other!r} and {inlet!r}"
@@ -217,11 +217,3 @@ def _with_upstream(stage: Stage, makers: Mapping[str, str]) -> Stage:
 def _numbers(stage: Stage) -> bool:
     """Whether the offsets in this stage's topics are versions: nothing before it gave one."""
     return stage.alone or any(inlet.kind == "source" for inlet in stage.inlets)
-
-
-def _sources(inlet: str, made: Mapping[str, Stage], stage: Stage) -> set[str]:
-    """The source nodes whose changes come through an inlet."""
-    if inlet in made:
-        above = made[inlet]
-        return {source for one in above.inlets for source in _sources(one.name, made, above)}
-    return {one.node for one in stage.inlets if one.name == inlet}

@@ -142,3 +142,16 @@ class Plan:
     def stage(self, stage_id: str) -> Stage:
         """The stage of that id, or KeyError."""
         return {stage.id: stage for stage in self.stages}[stage_id]
+
+    def sources_of(self, stage: Stage) -> set[str]:
+        """The source nodes whose changes reach a stage."""
+        made = {topic: one for one in self.stages for topic in one.outputs}
+        return {source for inlet in stage.inlets for source in sources_behind(inlet.name, made, stage)}
+
+
+def sources_behind(inlet: str, made: Mapping[str, Stage], stage: Stage) -> set[str]:
+    """The source nodes whose changes come through an inlet of a stage; `made` says who fills a topic."""
+    if inlet in made:
+        above = made[inlet]
+        return {source for one in above.inlets for source in sources_behind(one.name, made, above)}
+    return {one.node for one in stage.inlets if one.name == inlet}

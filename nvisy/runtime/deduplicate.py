@@ -20,10 +20,8 @@ from nvisy.topics.log import LogRecord, TopicPartition
 ReadBack = Callable[[Ticket], Change | None]
 
 
-class DeduplicatingOutlet:
+class DeduplicatingOutlet(Outlet):
     """Stands before a stage's topic and lets through, of every content, the copy of its owner."""
-
-    waits = False
 
     def __init__(
         self, inner: Outlet, owners: FirstOwner, read_back: ReadBack, stamp: Stamp, counters: NodeCounters
@@ -40,9 +38,10 @@ class DeduplicatingOutlet:
         out = [decided for flight in flights for decided in self._decided(flight)]
         return self._inner.write(out)
 
-    def settle(self) -> None:
-        """Nothing of its own to settle."""
-        self._inner.settle()
+    def sweep(self, source: str, epoch: int) -> Sequence[Flight]:
+        """What a full pass did not confirm is deleted, and what it kept from others goes to them."""
+        older = self._owners.older(source, Version(epoch, 0))
+        return self.write([_deletion(name, ticket_of(ref), epoch) for name, ref in older])
 
     def committed(self, positions: Mapping[TopicPartition, int]) -> None:
         """The input has been read up to these positions, and what it decided is in the output topic."""
@@ -89,6 +88,13 @@ class DeduplicatingOutlet:
             for stamped in self._stamp.children(item, (item,), unnumbered)
         ]
         return Change(unnumbered, change.op, tuple(items), change.fingerprint, change.graph, change.trace)
+
+
+def _deletion(name: Name, last: Ticket, epoch: int) -> Flight:
+    """A delete that nobody saw happen, of a document whose last version was read at `last`."""
+    version = Version(epoch, 0)
+    origin = Provenance(name.source, name.key, version=version, partition=last.at.partition)
+    return Flight(Change(origin, "delete"), last)
 
 
 def seen(change: Change, ticket: Ticket) -> Seen:

@@ -17,7 +17,7 @@ from nvisy.primitives.provenance import Provenance, Version
 from nvisy.primitives.values import as_metadata
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight
-from nvisy.runtime.outlets import rejection
+from nvisy.runtime.outlets import Outlet, rejection
 from nvisy.runtime.steps import failure_of
 from nvisy.topics.connector import TopicParams, TopicSourceParams
 from nvisy.topics.log import Append, LogRecord, Session
@@ -81,10 +81,8 @@ class ForeignDecoder:
         )
 
 
-class EventsOutlet:
+class EventsOutlet(Outlet):
     """A topic for other programs: a tombstone that voids what was, then one event per primitive."""
-
-    waits = False
 
     def __init__(
         self,
@@ -118,12 +116,6 @@ class EventsOutlet:
             self._session.append([Append(self._params.topic, partition, key, None), *events])
             self._counters.emitted += len(events)
         return refused
-
-    def settle(self) -> None:
-        """Nothing to do."""
-
-    def close(self) -> None:
-        """Nothing to do: the session belongs to the stage."""
 
     def _event(self, partition: int, key: bytes, item: Primitive) -> Append:
         if self._params.format == "json":

@@ -36,8 +36,10 @@ class KnownKeys:
     def __init__(self, path: Path, topic_id: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = _open(path)
+        self.was_lost = self._meta("topic") is None
+        """There was no file, or none that could be read."""
         if self._meta("topic") != topic_id or self._meta("format") != str(_FORMAT):
-            self._start_over(topic_id)
+            self.start_over(topic_id)
         self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
         self._db.execute("CREATE TEMP TABLE spared (prefix TEXT PRIMARY KEY) WITHOUT ROWID")
         self._db.execute("CREATE TEMP TABLE listed (key TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -138,7 +140,7 @@ class KnownKeys:
         """Close the file."""
         self._db.close()
 
-    def _start_over(self, topic_id: str) -> None:
+    def start_over(self, topic_id: str) -> None:
         """Every key has to be sent again. It is kept, for one that is gone by now has still to be deleted."""
         with self._db:
             self._db.execute("UPDATE known SET fingerprint = x''; DELETE FROM groups; DELETE FROM meta")
@@ -169,7 +171,7 @@ def _open(path: Path) -> apsw.Connection:
     """Open the file, or make it anew where it cannot be read: nothing in it is the only copy."""
     try:
         return _connect(path)
-    except apsw.Error:
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.CantOpenError):
         for leftover in path.parent.glob(path.name + "*"):
             leftover.unlink()
         return _connect(path)

@@ -19,6 +19,7 @@ from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.known import KnownKeys
+from nvisy.runtime.memory import Values
 from nvisy.topics.log import TopicPartition
 from nvisy.topics.partitioner import partition_of
 
@@ -71,7 +72,9 @@ class ListingReader:
         self._n_committed = 0
         self._failed_before: frozenset[str] = frozenset()
         self._flights = self._passes()
+        self._confirms_all = False
         self.ended = False
+        self.complete = False
 
     def read(self, *, paused: bool) -> Sequence[Flight]:
         """The next flights of the pass under way."""
@@ -91,7 +94,11 @@ class ListingReader:
             reach(Point.LISTED)
         return batch
 
-    def committed(self, flights: Sequence[Flight]) -> None:
+    def state(self, positions: Mapping[TopicPartition, int]) -> Values:
+        """Nothing: what the log holds is all there is to know."""
+        return {}
+
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
         """Told by the writing thread: these stand in the log, or in the dead letters, now."""
         self._committed.put(flights)
 
@@ -131,6 +138,7 @@ class ListingReader:
                 time.sleep(0.002)
                 self._note_committed()
             self._known.note({}, groups=groups)
+            self.complete = self.complete or self._confirms_all
             if not self._spec.follow:
                 return
             while not self._source.wait(FOLLOW_WAIT_S):
@@ -139,6 +147,7 @@ class ListingReader:
     def _pass(self, complete: dict[str, bytes]) -> Iterator[Flight | None]:
         """One listing. None stands for a moment in which nothing is to be read; `complete` takes the groups read."""
         self._known.begin_pass()
+        self._confirms_all = True
         self._failed_before = frozenset(self._spec.failed_keys())
         loose: list[Item] = []
         for entry in self._source.scan():
@@ -153,7 +162,9 @@ class ListingReader:
                 case Unreadable():
                     yield from self._unreadable(entry)
         yield from self._items(loose)
-        if not self._deletes_are_held_back():
+        if self._deletes_are_held_back():
+            self._confirms_all = False
+        else:
             # Durably, before the first delete is: a group that comes back has to be read again.
             self._known.forget_unlisted_groups()
             # What failed before and is gone now may never have been known; its delete closes the dead letter.
@@ -181,7 +192,7 @@ class ListingReader:
         if whole:
             complete[group.key] = group.fingerprint
         else:
-            self._known.spare(prefix)
+            self._spare(prefix)
 
     def _items(self, items: Sequence[Item]) -> Iterator[Flight]:
         answers = self._known.see([item.key for item in items])
@@ -215,13 +226,18 @@ class ListingReader:
     def _unreadable(self, entry: Unreadable) -> Iterator[Flight]:
         if entry.key.endswith(("/", "#")) or not entry.key:
             place = entry.key.rstrip("/#") or "."
-            self._known.spare(entry.key)
+            self._spare(entry.key)
             self._known.see([place])
             _log.warning("source %s: a part of it could not be listed: %s", self._spec.node, entry.error)
             yield self._failed(place, entry.uri, entry.error, entry.content)
             return
         self._known.see([entry.key])
         yield self._failed(entry.key, entry.uri, entry.error, entry.content)
+
+    def _spare(self, prefix: str) -> None:
+        """What lies below could not be read: it counts neither as gone nor as confirmed."""
+        self._known.spare(prefix)
+        self._confirms_all = False
 
     def _failed(self, key: str, uri: str, error: Rejected, content: bytes) -> Flight:
         self._counters.failed += 1

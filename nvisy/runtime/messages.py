@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import orjson
+
+Send = Callable[[bytes], None]
+"""Tells the other side a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class StageSpec:
         state: Folder of the embedded log, of caches and of what else the run keeps on this machine.
         follow: Go on after everything there was has been read.
         allow_mass_delete: Believe a listing in which most documents are gone.
+        adopt: Go on with a log, or a topic, that is another one than the index and the positions are from.
     """
 
     graph: str
@@ -35,6 +40,7 @@ class StageSpec:
     state: str
     follow: bool = False
     allow_mass_delete: bool = False
+    adopt: bool = False
 
     def to_json(self) -> bytes:
         """One line."""
@@ -49,9 +55,12 @@ class StageSpec:
 def line(kind: str, **fields: Any) -> bytes:
     """A message of this kind, as a line.
 
-    To a stage: `go`; `drain` {ends: [[topic, partition, offset]]}; `stop`.
-    From a stage: `ready` {config}; `counters` {counters, in_flight}; `waiting` {error, delay_s};
-    `log` {level, name, text}; `failed` {error, exit_code}; `done`.
+    To a stage: `go` {inc}, the incarnation of its changes at least; `drain` {ends: [[topic, partition, offset]],
+    sweep: {source: epoch}}; `sweep` {sources: {source: epoch}}, everything that those passes confirmed has come in;
+    `stop`.
+    From a stage: `ready` {config, behind}; `counters` {counters, in_flight}; `waiting` {error, delay_s};
+    `passed` {sources: {source: epoch}}, a full pass over them is in its topics; `log` {level, name, text};
+    `failed` {error, exit_code}; `done`.
     """
     return orjson.dumps({"kind": kind, **fields}) + b"\n"
 

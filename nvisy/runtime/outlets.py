@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import TypeVar
 
 from nvisy.codec.codec import Codec
-from nvisy.connector.sink import Outcome, RecordSet, SinkCapabilities, Writer
+from nvisy.connector.sink import Outcome, RecordSet, SinkCapabilities
 from nvisy.errors import CodecError, Rejected, Transient, Unreachable
 from nvisy.fault_points import Point, reach
+from nvisy.primitives.provenance import Version
 from nvisy.runtime.counters import NodeCounters, StageCounters
 from nvisy.runtime.flight import Flight
+from nvisy.runtime.memory import Values
 from nvisy.runtime.records import lane_of, record_set
 from nvisy.runtime.retry import RetryPolicy
+from nvisy.runtime.sinks import OpenSink
 from nvisy.runtime.steps import failure_of
-from nvisy.topics.log import Append, Session
+from nvisy.topics.log import Append, Session, TopicPartition
+
+T = TypeVar("T")
+
+NEWER_THAN_ALL = 1 << 53
+"""No version's number reaches it."""
 
 
-class Outlet(Protocol):
+class Outlet(ABC):
     """Where changes leave a stage."""
 
     name: str
-    waits: bool
+    waits = False
     """Its `write` may wait for another system, for minutes where that is down."""
 
+    @abstractmethod
     def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
         """Take these, none of them failed. Gives back those it refused, failed; the others are safe to acknowledge.
 
         A topic's records become durable with the commit that acknowledges them, a sink's before this returns.
         """
 
-    def settle(self) -> None:
+    def state(self) -> Values:
+        """What to remember with the next commit."""
+        return {}
+
+    def committed(self, positions: Mapping[TopicPartition, int]) -> None:  # noqa: B027 - most outlets have nothing to do
+        """What was written is acknowledged, and the input has been read up to `positions`."""
+
+    def sweep(self, source: str, epoch: int) -> Sequence[Flight]:
+        """Remove what a full pass over the source did not confirm: whatever has a version below incarnation `epoch`.
+
+        Gives back those it refused, as `write` does.
+        """
+        return ()
+
+    def settle(self) -> None:  # noqa: B027 - most outlets have nothing to do
         """Everything there was has been written: time to build what is built after a load."""
 
-    def close(self) -> None:
-        """Let go of everything. May be called twice."""
+    def close(self) -> None:  # noqa: B027 - most outlets have nothing to do
+        """Let go of everything. May be called twice. A topic belongs to the stage's session, which does it."""
 
 
-class TopicOutlet:
+class TopicOutlet(Outlet):
     """A topic of the graph: one record per change."""
-
-    waits = False
 
     def __init__(self, topic: str, session: Session, codec: Codec, inc: int) -> None:
         self.name = topic
@@ -66,12 +89,6 @@ class TopicOutlet:
         reach(Point.APPENDED)
         return refused
 
-    def settle(self) -> None:
-        """Nothing to do."""
-
-    def close(self) -> None:
-        """Nothing to do: the session belongs to the stage."""
-
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -88,27 +105,20 @@ class Patience:
     stopped: Callable[[], bool]
 
 
-class SinkOutlet:
+class SinkOutlet(Outlet):
     """A sink: one record set per change, applied in batches as large as the sink takes."""
 
     waits = True
 
-    def __init__(
-        self,
-        node: str,
-        graph: str,
-        writer: Writer,
-        capabilities: SinkCapabilities,
-        patience: Patience,
-        counters: StageCounters,
-    ) -> None:
-        self.name = node
+    def __init__(self, graph: str, sink: OpenSink, patience: Patience, counters: StageCounters) -> None:
+        self.name = sink.node
         self._graph = graph
-        self._writer = writer
-        self._capabilities = capabilities
+        self._writer = sink.writer
+        self._stamping = sink.stamping
+        self._capabilities = sink.descriptor.capabilities
         self._patience = patience
         self._totals = counters
-        self._counters: NodeCounters = counters.node(node)
+        self._counters: NodeCounters = counters.node(sink.node)
         self._lanes: dict[str, str] = {}
 
     def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
@@ -120,13 +130,34 @@ class SinkOutlet:
         self._counters.received += sum(len(s.records) for s in sets)
         refused: list[Flight] = []
         for start, end in _batches(sets, self._capabilities):
-            outcomes = self._apply(sets[start:end])
+            stamp = [self._stamping.of(sets)] if end == len(sets) else []
+            outcomes = self._apply([*sets[start:end], *stamp])[: end - start]
             for flight, outcome in zip(kept[start:end], outcomes, strict=True):
                 self._count(outcome)
                 if outcome.fault:
                     self._counters.failed += 1
                     refused.append(flight.failed(failure_of(self.name, outcome.fault)))
         return refused
+
+    def state(self) -> Values:
+        """The stamp that the collection bears now."""
+        return self._stamping.state()
+
+    def committed(self, positions: Mapping[TopicPartition, int]) -> None:
+        """The stamp is in the state."""
+        self._stamping.committed()
+
+    def sweep(self, source: str, epoch: int) -> Sequence[Flight]:
+        """Remove from the collection what has a version below incarnation `epoch`."""
+        self._totals.removed += self._call(
+            lambda: self._writer.sweep(self._lane(source), Version(epoch, 0).number)
+        )
+        return ()
+
+    def forget_lanes(self, kept: Collection[str]) -> None:
+        """Remove what nodes that the graph no longer has left behind."""
+        for lane in sorted(set(self._call(self._writer.lanes)) - set(kept)):
+            self._totals.removed += self._call(partial(self._writer.sweep, lane, NEWER_THAN_ALL))
 
     def settle(self) -> None:
         """Build the index, if the sink builds one after a load."""
@@ -137,18 +168,25 @@ class SinkOutlet:
         self._writer.close()
 
     def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
-        patience = self._patience
-
         def apply() -> Sequence[Outcome]:
             reach(Point.SINK_CALL)
-            try:
-                outcomes = self._writer.apply(sets)
-            except Unreachable as error:  # it was there before: an outage, which is waited for
-                raise Transient(str(error)) from error
+            outcomes = self._writer.apply(sets)
             reach(Point.SINK_ANSWERED)
             return outcomes
 
-        return patience.retry.call(apply, waiting=patience.waiting, stopped=patience.stopped)
+        return self._call(apply)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call the sink, again and again while it is down: it was there before, so this is an outage."""
+
+        def call() -> T:
+            try:
+                return function()
+            except Unreachable as error:
+                raise Transient(str(error)) from error
+
+        patience = self._patience
+        return patience.retry.call(call, waiting=patience.waiting, stopped=patience.stopped)
 
     def _count(self, outcome: Outcome) -> None:
         self._totals.written += outcome.written

@@ -14,6 +14,7 @@ from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Failure, Flight, Ticket
+from nvisy.runtime.memory import Values
 from nvisy.topics.log import LogRecord, Session, TopicPartition
 
 POLL_RECORDS = 1000
@@ -26,9 +27,19 @@ class Reader(Protocol):
     def read(self, *, paused: bool) -> Sequence[Flight]:
         """What comes next, at most a batch; empty when nothing came within a moment, and always when paused."""
 
+    def state(self, positions: Mapping[TopicPartition, int]) -> Values:
+        """What to remember in the commit that says that everything below these positions is through."""
+
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
+        """That commit was made, and these flights were among what it acknowledges. Called by the writing thread."""
+
     @property
     def ended(self) -> bool:
         """Nothing more will come."""
+
+    @property
+    def complete(self) -> bool:
+        """Everything that a source held when this life of the stage began is through, and committed."""
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""
@@ -44,10 +55,24 @@ class Decoder(Protocol):
 class TopicReader:
     """Reads the input topics of a stage, in order within a partition."""
 
-    def __init__(self, session: Session, decoders: Mapping[str, Decoder]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        decoders: Mapping[str, Decoder],
+        until: Mapping[TopicPartition, int] | None = None,
+    ) -> None:
+        """Read the inputs of a session.
+
+        Args:
+            session: Of the stage.
+            decoders: By topic.
+            until: Where the topics that stand for sources end now; None where the inputs are the graph's own.
+        """
         self._session = session
         self._decoders = decoders
         self._ends: Mapping[TopicPartition, int] | None = None
+        self._until = dict(until) if until is not None else None
+        self._note(session.positions())
 
     def end_at(self, ends: Mapping[TopicPartition, int]) -> None:
         """Everything upstream is through: the input ends at these offsets."""
@@ -60,13 +85,30 @@ class TopicReader:
             reach(Point.READ)
         return [self._flight(record) for record in records]
 
+    def state(self, positions: Mapping[TopicPartition, int]) -> Values:
+        """Nothing: the positions say it all."""
+        return {}
+
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
+        """Note how far it is."""
+        self._note(positions)
+
     @property
     def ended(self) -> bool:
         """The ends are known and everything below them has been polled."""
         return self._ends is not None and self._session.caught_up(self._ends)
 
+    @property
+    def complete(self) -> bool:
+        """What topics that stand for sources held at the start is through."""
+        return self._until is not None and not self._until
+
     def close(self) -> None:
         """Nothing to do: the session belongs to the stage."""
+
+    def _note(self, positions: Mapping[TopicPartition, int]) -> None:
+        if self._until:
+            self._until = {at: end for at, end in self._until.items() if positions.get(at, 0) < end}
 
     def _flight(self, record: LogRecord) -> Flight:
         ticket = Ticket(TopicPartition(record.topic, record.partition), record.offset)

@@ -26,7 +26,11 @@ Watch = Callable[[Plan, Mapping[str, StageView]], None]
 
 
 class Run:
-    """One run of a graph: `start` blocks until it ends, `stop` may be called from anywhere, a signal handler too."""
+    """One run of a graph: `start` blocks until it ends, `stop` may be called from anywhere, a signal handler too.
+
+    With `adopt` it goes on although a topic or the whole log is another one than the index and the positions are from:
+    everything is read and sent again, and what that does not confirm is removed.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Run:
         *,
         follow: bool = False,
         allow_mass_delete: bool = False,
+        adopt: bool = False,
         settings: Settings | None = None,
         watch: Watch = lambda _plan, _views: None,
     ) -> None:
@@ -42,6 +47,7 @@ class Run:
         self.plan = compile_graph(self._checked)
         self._follow = follow
         self._allow_mass_delete = allow_mass_delete
+        self._adopt = adopt
         self._settings = settings or Settings.from_environ()
         self._watch = watch
         self._supervisor: Supervisor | None = None
@@ -97,6 +103,7 @@ class Run:
             state=str(self._settings.state),
             follow=self._follow,
             allow_mass_delete=self._allow_mass_delete,
+            adopt=self._adopt,
         )
 
     def _report(self, counters: StageCounters, n_open: int, duration_s: float) -> Report:
@@ -122,10 +129,13 @@ def run(
     *,
     follow: bool = False,
     allow_mass_delete: bool = False,
+    adopt: bool = False,
     settings: Settings | None = None,
 ) -> Report:
     """Run a graph from this process, to its end. See `Run` for what can go wrong."""
-    return Run(graph, follow=follow, allow_mass_delete=allow_mass_delete, settings=settings).start()
+    return Run(
+        graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, settings=settings
+    ).start()
 
 
 def make_topics(log: Log, checked: CheckedGraph, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Opening a sink: prove that it can be reached, make or verify its collection, take it over."""
+"""Taking a sink over: prove that it can be reached, make or verify its collection, become its writer."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvisy.connector.descriptor import SinkDescriptor
-from nvisy.connector.sink import Owner, Sink
+from nvisy.connector.sink import Owner, Sink, Writer
 from nvisy.graph.validate import CheckedGraph
-from nvisy.runtime.counters import StageCounters
-from nvisy.runtime.outlets import Patience, SinkOutlet
+from nvisy.runtime.stamps import Stamping
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSink:
-    """A sink whose collection is ready.
+    """A sink that was taken over.
 
     Attributes:
         collection: The collection's own id: another one than last time means that it was made anew.
+        stamping: Tells whether the collection, or the log, is an older copy.
     """
 
     node: str
     descriptor: SinkDescriptor
-    sink: Sink
+    writer: Writer
     collection: str
+    stamping: Stamping
 
 
 def open_sink(checked: CheckedGraph, node: str, state: Path) -> tuple[SinkDescriptor, Sink]:
@@ -33,25 +34,21 @@ def open_sink(checked: CheckedGraph, node: str, state: Path) -> tuple[SinkDescri
     return found.descriptor, found.descriptor.open(found.params, checked.context(node, state))
 
 
-def prepare(checked: CheckedGraph, node: str, log_id: str, state: Path) -> OpenSink:
-    """Create or verify the collection of a sink node.
+def take_over(
+    checked: CheckedGraph, node: str, log_id: str, state: Path, *, token: int, slot: int, adopt: bool
+) -> OpenSink:
+    """Create or verify the collection of a sink node, and become its writer with this fence token.
 
     Raises:
         Unreachable: It does not answer.
-        Refused: The collection belongs to another graph or log.
+        Refused: The collection belongs to another graph, or to another log and is not to be adopted.
         Fatal: Its vectors are of another model or have other dimensions.
     """
     descriptor, sink = open_sink(checked, node, state)
     shape = checked.nodes[node].incoming
     assert shape is not None
     sink.check()
-    collection = sink.prepare(Owner(checked.graph.id, log_id, shape.model, shape.dimensions))
-    return OpenSink(node, descriptor, sink, collection)
-
-
-def open_outlet(
-    sink: OpenSink, graph: str, token: int, patience: Patience, counters: StageCounters
-) -> SinkOutlet:
-    """Take a prepared sink over, as the owner with this fence token."""
-    writer = sink.sink.open(token)
-    return SinkOutlet(sink.node, graph, writer, sink.descriptor.capabilities, patience, counters)
+    owner = Owner(checked.graph.id, log_id, shape.model, shape.dimensions)
+    collection = sink.prepare(owner, adopt=adopt)
+    writer = sink.open(token)
+    return OpenSink(node, descriptor, writer, collection, Stamping(checked.graph.id, node, slot, writer))

@@ -16,10 +16,10 @@ from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight, Ticket
+from nvisy.runtime.memory import Memory, Values
 from nvisy.topics.log import TopicPartition
 from nvisy.topics.partitioner import partition_of
 
-POSITION = "position"
 LIMIT = 1000
 TIMEOUT_S = 0.1
 
@@ -30,7 +30,7 @@ class StreamingReader:
     def __init__(
         self,
         source: StreamSource,
-        state: Mapping[str, bytes],
+        memory: Memory,
         *,
         node: str,
         run: str,
@@ -40,7 +40,12 @@ class StreamingReader:
         inc: int | None,
         counters: NodeCounters,
     ) -> None:
-        self._reader = source.open(orjson.loads(state[POSITION]) if POSITION in state else None)
+        self._position = f"position/{memory.epoch}"  # another epoch starts at the beginning
+        stored = memory.values.get(self._position)
+        self._outdated = {
+            name: None for name in memory.values if name.startswith("position") and name != self._position
+        }
+        self._reader = source.open(orjson.loads(stored) if stored is not None else None)
         self._node = node
         self._run = run
         self._graph = graph
@@ -53,6 +58,10 @@ class StreamingReader:
         self._lock = threading.Lock()
         self._ahead: deque[tuple[int, Any]] = deque()
         self._unconfirmed: Any = None
+        self._said: Any = None
+        self._complete_at: int | None = 0 if memory.complete == memory.epoch else None
+        self._low = 0
+        self._through = 0
         self.ended = False
 
     def read(self, *, paused: bool) -> Sequence[Flight]:
@@ -65,25 +74,35 @@ class StreamingReader:
             if self._ahead and self._ahead[-1][0] == self._sequence:
                 self._ahead.pop()  # a silent stream moves on without anything to commit: keep one position, not all
             self._ahead.append((self._sequence, batch.position))
+        if (batch.complete or batch.end) and self._complete_at is None:
+            self._complete_at = self._sequence
         self.ended = batch.end
         return flights
 
-    def state(self, through: int) -> Mapping[str, bytes | None]:
-        """What to commit when every flight below sequence number `through` is through."""
+    def state(self, positions: Mapping[TopicPartition, int]) -> Values:
+        """The position up to which every flight is through; it moves on while nothing is in flight, too."""
+        self._low = positions.get(self._at, self._low)
         with self._lock:
             position = None
-            while self._ahead and self._ahead[0][0] <= through:
+            while self._ahead and self._ahead[0][0] <= self._low:
                 _, position = self._ahead.popleft()
-        if position is None:
+        if position is None or position == self._said:
             return {}
-        self._unconfirmed = position
-        return {POSITION: orjson.dumps(position)}
+        self._said = self._unconfirmed = position
+        outdated, self._outdated = self._outdated, {}
+        return {**outdated, self._position: orjson.dumps(position)}
 
-    def committed(self) -> None:
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
         """The last state is durable: the source may forget what lies before it."""
+        self._through += len(flights)
         if self._unconfirmed is not None:
             self._reader.confirm(self._unconfirmed)
             self._unconfirmed = None
+
+    @property
+    def complete(self) -> bool:
+        """What was there when the stream was opened for the first time in this epoch is through."""
+        return self._complete_at is not None and self._through >= self._complete_at
 
     def close(self) -> None:
         """Close the stream."""

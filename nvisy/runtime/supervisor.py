@@ -24,7 +24,8 @@ from nvisy.fault_points import Point, reach
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.messages import StageSpec, line, parse
-from nvisy.topics.log import Log, Seat
+from nvisy.runtime.passes import Passes
+from nvisy.topics.log import Log, Seat, TopicPartition
 
 MAX_RESTARTS = 5
 LAG_S = 1.0
@@ -55,6 +56,7 @@ class StageView:
     status: Status = "starting"
     counters: StageCounters = field(default_factory=StageCounters)
     lag: int | None = None
+    committed: Mapping[TopicPartition, int] = field(default_factory=dict)
     in_flight: int = 0
     waiting: str = ""
     lives: int = 1
@@ -72,6 +74,8 @@ class _Child:
         self._events = events
         self._earlier = StageCounters()
         self.ends: list[tuple[str, int, int]] | None = None
+        self.sweep: Mapping[str, int] = {}
+        self.behind = 0
         self.error: tuple[str, int] | None = None
         self.through = False
         self.life = 0
@@ -170,6 +174,8 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._stopping_until: float | None = None
         self._lag_asked = 0.0
+        self._passes = Passes(plan, log)
+        self._inc: int | None = None
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -233,7 +239,10 @@ class Supervisor:
                 view.seat = Seat(
                     self._plan.graph, view.stage.id, message["config"], view.stage.inputs, view.stage.outputs
                 )
+                child.behind = message["behind"]
                 self._go()
+            case "passed":
+                self._passes.passed(view.stage, message["sources"])
             case "counters":
                 child.counted(message["counters"])
                 child.outages = 0 if child.worked else child.outages
@@ -261,25 +270,44 @@ class Supervisor:
             if view.seat is None or not view.stage.inputs or view.status == "done":
                 continue
             try:
-                view.lag = sum(
-                    max(end - committed, 0) for committed, end in self._log.lag(view.seat).values()
-                )
+                lag = self._log.lag(view.seat)
             except Unreachable:
                 view.lag = None
                 self._lag_asked = time.monotonic() + LAG_PAUSE_S
                 return
+            view.lag = sum(max(end - committed, 0) for committed, end in lag.values())
+            view.committed = {at: committed for at, (committed, _) in lag.items()}
+            if self._follow and view.status == "running":
+                self._hand_on(child)
+
+    def _hand_on(self, child: _Child) -> None:
+        """Tell a stage of the passes that it has taken in."""
+        if due := self._passes.due(child.view.stage, child.view.committed):
+            child.send(line("sweep", sources=due))
 
     def _go(self) -> None:
         """Let the ready ones run once every stage has proved that it can."""
         if all(child.view.status != "starting" for child in self._children.values()):
+            if self._inc is None:
+                self._inc = self._incarnation()
             reach(Point.STAGE_GOES)
             for child in self._children.values():
                 if child.view.status == "ready":
                     child.view.status = "running"
                     child.worked = True
-                    child.send(line("go"))
-                    if child.ends is not None:
-                        child.send(line("drain", ends=child.ends))
+                    child.send(line("go", inc=self._inc))
+                    self._drain(child)
+
+    def _incarnation(self) -> int:
+        """What versions have to begin with so that no collection takes them for old; 0 where any will do."""
+        inc = max(child.behind for child in self._children.values())
+        if inc:
+            _log.warning(
+                "an index holds versions that the log knows nothing of: everything is sent again, as incarnation %d,"
+                " and what is not confirmed by that is removed",
+                inc,
+            )
+        return inc
 
     def _exited(self, child: _Child, code: int) -> None:
         view = child.view
@@ -333,8 +361,14 @@ class Supervisor:
             stage = child.view.stage
             if done.id in stage.upstream and self._all_done(stage):
                 child.ends = self._ends_of(stage)
+                child.sweep = self._passes.due(stage)
                 if child.view.status == "running":
-                    child.send(line("drain", ends=child.ends))
+                    self._drain(child)
+
+    def _drain(self, child: _Child) -> None:
+        """Tell a stage where its input ends, if that is known, and what it is to sweep then."""
+        if child.ends is not None:
+            child.send(line("drain", ends=child.ends, sweep=child.sweep))
 
     def _all_done(self, stage: Stage) -> bool:
         return all(self._children[name].view.status == "done" for name in stage.upstream)

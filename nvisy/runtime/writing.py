@@ -11,7 +11,8 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from nvisy.errors import Transient
 from nvisy.fault_points import Point, reach
@@ -28,7 +29,21 @@ SETTLE_IDLE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
-Committed = Callable[[Sequence[Flight], Mapping[TopicPartition, int]], None]
+
+class Desk(Protocol):
+    """Who is told how writing goes on, always on the writing thread."""
+
+    def state(self, positions: Mapping[TopicPartition, int]) -> Mapping[str, bytes | None]:
+        """What to remember in the commit that says that everything below these positions is through."""
+
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
+        """These flights stand in the log or in a sink now, and everything below the positions is through."""
+
+    def between_commits(self) -> None:
+        """Nothing is uncommitted: time for what needs the session and the sinks to itself. Called often."""
+
+    def at_end(self) -> None:
+        """Everything that was to be read is written, committed and settled."""
 
 
 class DeadLetterBook:
@@ -59,6 +74,10 @@ class DeadLetterBook:
         )
         return [record for record in written if record is not None]
 
+    def failed_keys(self) -> list[bytes]:
+        """Message keys, `<source>/<key>`, of what is open."""
+        return [key.split(b"/", 2)[2] for key in frozenset(self.open)]
+
     def close(self, key: bytes, reason: str) -> Append:
         """The tombstone of an open entry."""
         self.open.discard(key)
@@ -76,16 +95,14 @@ class WritingThread:
         book: DeadLetterBook,
         *,
         inputs: frozenset[str],
-        state: Callable[[], Mapping[str, bytes | None]],
-        committed: Committed,
+        desk: Desk,
     ) -> None:
         self._session = session
         self._outlets = outlets
         self._tracker = tracker
         self._book = book
         self._inputs = inputs
-        self._state = state
-        self._committed = committed
+        self._desk = desk
         self._queue: queue.SimpleQueue[tuple[int, Sequence[Flight]] | None] = queue.SimpleQueue()
         self._through: list[Flight] = []
         self._positions: Mapping[TopicPartition, int] = {}
@@ -128,6 +145,7 @@ class WritingThread:
                 pass
             if self._settle_at_end:
                 self.settle()
+                self._desk.at_end()
         except BaseException as error:
             self.error = error
         finally:
@@ -146,6 +164,8 @@ class WritingThread:
             waited_s = time.monotonic() - self._last_commit
             if waited_s >= COMMIT_BUSY_S or not going_on or (drained and waited_s >= COMMIT_IDLE_S):
                 self._commit()
+        if not self._uncommitted:
+            self._desk.between_commits()
         return going_on
 
     def _gather(self) -> tuple[dict[int, list[Flight]], bool]:
@@ -200,11 +220,12 @@ class WritingThread:
                 _log.warning("sink %s: its index is not built yet: %s", outlet.name, error)
 
     def _commit(self) -> None:
-        positions = {at: low for at, low in self._tracker.positions().items() if at.topic in self._inputs}
+        everything = self._tracker.positions()
+        positions = {at: low for at, low in everything.items() if at.topic in self._inputs}
         through, self._through = self._through, []
         reach(Point.COMMIT)
-        self._session.commit(positions, self._state())
+        self._session.commit(positions, self._desk.state(everything))
         reach(Point.COMMITTED)
         self._last_commit = time.monotonic()
         self._uncommitted = False
-        self._committed(through, positions)
+        self._desk.committed(through, positions)

@@ -16,6 +16,9 @@ Headers = tuple[tuple[str, bytes], ...]
 MAX_RECORD_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """Key, value and headers of one record together: what a broker's limit of 16 MiB leaves of it."""
 
+ADOPT_HINT = "to send everything again and remove what that does not confirm, run with --adopt"
+"""What to do about a topic that is not the one that was read."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -179,11 +182,15 @@ class Log(Protocol):
     def delete(self, topic: str) -> None:
         """Remove a topic and everything in it. A topic that is not there is fine."""
 
-    def session(self, seat: Seat) -> Session:
+    def session(self, seat: Seat, *, adopt: bool = False) -> Session:
         """Take a seat and fence whoever held it. Topics must exist.
 
+        With `adopt`, a partition whose topic was made anew, or whose position is no longer in the log, is read from
+        its beginning.
+
         Raises:
-            Refused: A topic is missing or was made anew, or a position is no longer in the log (`gap`).
+            Refused: A topic is missing; or, unless it is adopted, it was made anew, or a position is no longer in the
+                log (`gap`).
             Unreachable: The log does not answer.
         """
 

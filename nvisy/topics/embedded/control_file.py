@@ -9,6 +9,7 @@ from nvisy.errors import Refused
 from nvisy.topics.embedded import seat_rows
 from nvisy.topics.embedded.sqlite import connect, immediate, rows, said_plainly
 from nvisy.topics.log import Seat
+from nvisy.topics.token import token_after
 
 FORMAT = 1
 
@@ -51,13 +52,10 @@ class ControlFile:
     def next_token(self, graph: str, owner: str) -> int:
         """Count one more claim of a graph, by `owner`."""
         with said_plainly(self.path), immediate(self.db):
-            found = rows(
-                self.db,
-                "INSERT INTO claim VALUES (?, 1, ?)"
-                " ON CONFLICT DO UPDATE SET token = token + 1, owner = excluded.owner RETURNING token",
-                (graph, owner),
-            )
-        return int(found[0][0])
+            found = rows(self.db, "SELECT token FROM claim WHERE graph = ?", (graph,))
+            token = token_after(int(found[0][0]) if found else 0)
+            self.db.execute("INSERT OR REPLACE INTO claim VALUES (?, ?, ?)", (graph, token, owner))
+        return token
 
     def owner(self, graph: str) -> str:
         """Who claimed a graph last."""

@@ -80,10 +80,10 @@ class EmbeddedLog:
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
-    def session(self, seat: Seat) -> EmbeddedSession:
+    def session(self, seat: Seat, *, adopt: bool = False) -> EmbeddedSession:
         """See `nvisy.topics.log.Log`."""
         inputs = [self._open(topic) for topic in seat.inputs]
-        return EmbeddedSession(seat, self._home(seat), inputs, self._open)
+        return EmbeddedSession(seat, self._home(seat), inputs, self._open, adopt=adopt)
 
     def scan(self, topic: str, start: Mapping[int, int] | None = None) -> Iterator[LogRecord]:
         """See `nvisy.topics.log.Log`."""

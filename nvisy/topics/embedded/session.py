@@ -14,7 +14,7 @@ from nvisy.topics.embedded.seat_rows import Position
 from nvisy.topics.embedded.sqlite import immediate, said_plainly
 from nvisy.topics.embedded.topic_file import TopicFile
 from nvisy.topics.limits import check_sizes
-from nvisy.topics.log import Append, LogRecord, Seat, TopicPartition
+from nvisy.topics.log import ADOPT_HINT, Append, LogRecord, Seat, TopicPartition
 
 
 class EmbeddedSession:
@@ -30,6 +30,8 @@ class EmbeddedSession:
         home: TopicFile | ControlFile,
         inputs: Sequence[TopicFile],
         open_topic: Callable[[str], TopicFile],
+        *,
+        adopt: bool = False,
     ) -> None:
         self._seat = seat
         self._home = home
@@ -41,7 +43,7 @@ class EmbeddedSession:
             self._token = seat_rows.take(home.db, seat)
         reach(Point.SEAT_TAKEN)
         self._topic_ids = {file.name: file.id for file in inputs}
-        self._positions = self._starts(inputs)
+        self._positions = self._starts(inputs, adopt=adopt)
         self._reader = Reader(inputs, self._positions)
         reach(Point.SEATED)
 
@@ -102,7 +104,7 @@ class EmbeddedSession:
             file.close()
         self._home.close()
 
-    def _starts(self, inputs: Sequence[TopicFile]) -> dict[TopicPartition, int]:
+    def _starts(self, inputs: Sequence[TopicFile], *, adopt: bool) -> dict[TopicPartition, int]:
         """Where to read on, by partition that is ours."""
         stored = seat_rows.positions(self._home.db, self._seat)
         starts: dict[TopicPartition, int] = {}
@@ -111,7 +113,10 @@ class EmbeddedSession:
                 place = TopicPartition(file.name, partition)
                 position = stored.get(place)
                 if position is not None and position.next > 0:
-                    _check_position(place, position, file.id, end)
+                    fault = _fault_of(place, position, file.id, end)
+                    if fault is not None and not adopt:
+                        raise fault
+                    position = None if fault is not None else position
                 if partition % self._seat.slots == self._seat.slot:
                     starts[place] = position.next if position is not None else 0
         return starts
@@ -154,15 +159,17 @@ class EmbeddedSession:
         file.insert(self._pending.get(file.name, ()))
 
 
-def _check_position(place: TopicPartition, position: Position, topic_id: str, end: int) -> None:
-    """Refuse to go on where the log is no longer the one the position was stored for."""
+def _fault_of(place: TopicPartition, position: Position, topic_id: str, end: int) -> Refused | None:
+    """Why reading cannot go on: the log is no longer the one the position was stored for."""
     name = f"topic {place.topic!r}, partition {place.partition}"
     if position.topic_id != topic_id:
-        raise Refused(
+        return Refused(
             f"{name}: the topic was made anew since it was read up to offset {position.next}: "
-            "what was in it cannot be followed up; run under another graph id to start over"
+            f"what was in it cannot be followed up; {ADOPT_HINT}"
         )
     if position.next > end:
-        raise Refused(
-            f"gap: {name} was read up to {position.next} but ends at {end}: an older copy of it was restored"
+        return Refused(
+            f"gap: {name} was read up to {position.next} but ends at {end}: an older copy of it was restored; "
+            f"{ADOPT_HINT}"
         )
+    return None

@@ -25,6 +25,7 @@ from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
 from nvisy.topics.kafka.writer import Writer
 from nvisy.topics.lock import lock
 from nvisy.topics.log import Append
+from nvisy.topics.token import token_after
 
 FORMAT = 1
 LEASE_S = 5.0
@@ -38,7 +39,7 @@ class Lease(NamedTuple):
     Attributes:
         owner: Who has it, `host:pid`.
         place: The owner's machine and lock file.
-        token: Offset of the record that took it.
+        token: What the claim is fenced with.
         offset: Offset of the record that renewed it last.
         live: False once it was given up.
     """
@@ -67,16 +68,15 @@ class Leases:
             if record.key == CLAIM_KEY and record.value is not None:
                 said = json.loads(record.value)
                 self._check_format(said["format"])
-                token = record.offset if said["token"] is None else said["token"]
-                found = Lease(said["owner"], said["place"], token, record.offset, said["live"])
+                found = Lease(said["owner"], said["place"], said["token"], record.offset, said["live"])
         return found
 
     def open_writer(self) -> Writer:
         """A writer of the lease; fences whoever wrote it before."""
         return Writer(self._cluster, f"nvisy.{self.graph}.claim")
 
-    def write(self, writer: Writer, owner: str, place: str, token: int | None, *, live: bool = True) -> None:
-        """Take the lease (without a token), renew it, or give it up."""
+    def write(self, writer: Writer, owner: str, place: str, token: int, *, live: bool = True) -> None:
+        """Take the lease, renew it, or give it up."""
         value = json.dumps(
             {"format": FORMAT, "owner": owner, "place": place, "token": token, "live": live}
         ).encode()
@@ -144,7 +144,7 @@ def _write_claim(leases: Leases, owner: str, place: str) -> tuple[Writer, Lease,
         writer.close()
         raise leases.refusal(newer.owner)
     until = time.monotonic() + LEASE_S
-    leases.write(writer, owner, place, None)
+    leases.write(writer, owner, place, token_after(newer.token if newer is not None else 0))
     return writer, leases.written_after(newer), until
 
 
@@ -165,7 +165,7 @@ class KafkaClaim:
 
     @property
     def token(self) -> int:
-        """Offset of the record that took the lease."""
+        """See `nvisy.topics.log.Claim`."""
         return self._lease.token
 
     def remaining_s(self) -> float:

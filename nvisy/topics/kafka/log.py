@@ -69,9 +69,9 @@ class KafkaLog:
         """See `nvisy.topics.log.Log`."""
         self._topics.delete(topic)
 
-    def session(self, seat: Seat) -> KafkaSession:
+    def session(self, seat: Seat, *, adopt: bool = False) -> KafkaSession:
         """See `nvisy.topics.log.Log`."""
-        return KafkaSession(self._cluster, self._topics, seat)
+        return KafkaSession(self._cluster, self._topics, seat, adopt=adopt)
 
     def scan(self, topic: str, start: Mapping[int, int] | None = None) -> Iterator[LogRecord]:
         """See `nvisy.topics.log.Log`."""

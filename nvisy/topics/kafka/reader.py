@@ -16,7 +16,7 @@ from nvisy.topics.kafka.calls import Caller
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
 from nvisy.topics.kafka.faults import fault_of
 from nvisy.topics.kafka.scan import record_of, take
-from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
+from nvisy.topics.log import ADOPT_HINT, LogRecord, Seat, TopicInfo, TopicPartition
 
 _logger = logging.getLogger("nvisy.topics")
 
@@ -45,9 +45,28 @@ class Reader:
     dealt anew the session ends: what was read before must not be committed after.
     """
 
-    def __init__(self, cluster: Cluster, seat: Seat, describe: Callable[[str], TopicInfo]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        seat: Seat,
+        describe: Callable[[str], TopicInfo],
+        *,
+        anew: frozenset[str] = frozenset(),
+        adopt: bool = False,
+    ) -> None:
+        """Join the group.
+
+        Args:
+            cluster: Where.
+            seat: Of the stage.
+            describe: An input as it is now; raises where it is none to go on with.
+            anew: Inputs of which no position counts.
+            adopt: A position that is no longer in the log counts for nothing, either.
+        """
         self._cluster = cluster
         self._describe = describe
+        self._anew = anew
+        self._adopt = adopt
         self._passed: dict[TopicPartition, Passed] = {}
         self._starts: dict[TopicPartition, int] = {}
         self._inbox: deque[Message] = deque()
@@ -198,12 +217,14 @@ class Reader:
             )
         place = TopicPartition(committed.topic, committed.partition)
         start, end = info.start.get(place.partition, 0), info.end.get(place.partition)
-        known = committed.offset >= 0
+        known = committed.offset >= 0 and place.topic not in self._anew
         if known and (committed.offset < start or (end is not None and committed.offset > end)):
-            raise Refused(
-                f"gap: topic {place.topic!r}, partition {place.partition} was read up to {committed.offset}, "
-                f"but holds {start} to {end}: what is missing cannot be followed up"
-            )
+            if not self._adopt:
+                raise Refused(
+                    f"gap: topic {place.topic!r}, partition {place.partition} was read up to {committed.offset}, "
+                    f"but holds {start} to {end}: what is missing cannot be followed up; {ADOPT_HINT}"
+                )
+            known = False
         self._starts[place] = committed.offset if known else start
         self._passed[place] = Passed(self._starts[place], self._starts[place])
         return KafkaPartition(place.topic, place.partition, committed.offset if known else OFFSET_BEGINNING)

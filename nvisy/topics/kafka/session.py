@@ -14,7 +14,7 @@ from nvisy.topics.kafka.state import StageState, stage_state, state_topic, topic
 from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
 from nvisy.topics.kafka.writer import Writer
 from nvisy.topics.limits import check_size, check_sizes, record_bytes
-from nvisy.topics.log import Append, LogRecord, Seat, TopicInfo, TopicPartition
+from nvisy.topics.log import ADOPT_HINT, Append, LogRecord, Seat, TopicInfo, TopicPartition
 
 _ANY_TOPIC_TAKES_BYTES = 512 * 1024
 
@@ -26,7 +26,7 @@ class KafkaSession:
     positions read next could be stale, or not be given for seconds.
     """
 
-    def __init__(self, cluster: Cluster, topics: Topics, seat: Seat) -> None:
+    def __init__(self, cluster: Cluster, topics: Topics, seat: Seat, *, adopt: bool = False) -> None:
         self._cluster = cluster
         self._topics = topics
         self._seat = seat
@@ -38,7 +38,9 @@ class KafkaSession:
         reach(Point.SEAT_TAKEN)
         try:
             self._state = self._read_state()
-            self._reader = Reader(cluster, seat, self._same_as_before) if seat.inputs else None
+            if seat.inputs:
+                anew = self._made_anew(adopt=adopt)
+                self._reader = Reader(cluster, seat, self._same_as_before, anew=anew, adopt=adopt)
         except BaseException:
             self._writer.close()
             raise
@@ -145,13 +147,22 @@ class KafkaSession:
         records = scan(self._cluster, info, {}) if info is not None else ()
         return stage_state(self._seat, {record.key or b"": record for record in records})
 
+    def _made_anew(self, *, adopt: bool) -> frozenset[str]:
+        """Inputs that are not the topics the stage has read; from here on they are, if they are adopted."""
+        known = self._state.topic_ids
+        anew = {topic for topic, topic_id in self._inputs.items() if known.get(topic, topic_id) != topic_id}
+        if adopt:
+            for topic in anew:
+                del known[topic]
+        return frozenset(anew)
+
     def _same_as_before(self, topic: str) -> TopicInfo:
         """The input as it is now; `Refused` if it is not the topic the stage has read."""
         info = self._topics.existing(topic)
         if self._state.topic_ids.get(topic, self._inputs[topic]) != info.id:
             raise Refused(
                 f"topic {topic!r} was made anew since stage {self._seat.stage!r} read it: "
-                "what was in it cannot be followed up; run under another graph id to start over"
+                f"what was in it cannot be followed up; {ADOPT_HINT}"
             )
         return info
 

@@ -63,7 +63,7 @@ class Runs:
         for flight in flights:
             (self.open.add if flight.failure else self.open.discard)(flight.change.origin.key)
         if flights:
-            reader.committed(flights)
+            reader.committed(flights, {})
 
 
 def words(flight: Flight) -> str:
@@ -166,7 +166,7 @@ def test_a_run_ends_only_when_all_of_it_is_committed(runs):
         flights = reader.read(paused=False)
         assert [reader.read(paused=False) for _ in range(5)] == [[]] * 5
         assert not reader.ended
-        reader.committed(flights)
+        reader.committed(flights, {})
         reader.read(paused=False)
         assert reader.ended
 
@@ -175,7 +175,7 @@ def test_a_change_that_failed_on_its_way_is_not_known(runs):
     with closing(runs.known()) as known:
         reader = runs.reader(known)
         flights = [flight.failed(Failure("embed", "x", "no")) for flight in reader.read(paused=False)]
-        reader.committed(flights)
+        reader.committed(flights, {})
         reader.read(paused=False)
         assert reader.ended
     assert len(runs.run()) == 3

@@ -9,8 +9,10 @@ import pytest
 
 from nvisy.errors import Transient
 from nvisy.runtime.counters import NodeCounters
-from nvisy.runtime.streaming import POSITION, StreamingReader
+from nvisy.runtime.memory import Memory
+from nvisy.runtime.streaming import StreamingReader
 from nvisy.testing.memory_source import MemoryHistory
+from nvisy.topics.log import TopicPartition
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +31,28 @@ def history():
     return history
 
 
+POSITION = "position/1"
+FIRST_EPOCH = {"epoch": b"1"}
+
+
+class Remembering:
+    """As much of a session as a memory asks for."""
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        self.values = dict(values)
+
+    def state(self) -> Mapping[str, bytes]:
+        return self.values
+
+
+def through(sequence: int) -> Mapping[TopicPartition, int]:
+    return {TopicPartition("stream", 0): sequence}
+
+
 def reader(history: MemoryHistory, state: Mapping[str, bytes] | None = None, **spec) -> StreamingReader:
     return StreamingReader(
         history.open(),
-        state or {},
+        Memory(Remembering({**FIRST_EPOCH, **(state or {})})),
         **{
             "node": "stream",
             "run": "run-1",
@@ -84,21 +104,21 @@ def test_a_position_is_committed_only_when_all_before_it_is_through(history):
     stream = reader(history)
     stream.read(paused=False)
     stream.read(paused=False)
-    assert stream.state(0) == {}
-    assert stream.state(1) == {}
-    assert stream.state(3) == {POSITION: b"2"}
-    assert stream.state(3) == {}
-    assert stream.state(4) == {POSITION: b"4"}
+    assert stream.state(through(0)) == {}
+    assert stream.state(through(1)) == {}
+    assert stream.state(through(3)) == {POSITION: b"2"}
+    assert stream.state(through(3)) == {}
+    assert stream.state(through(4)) == {POSITION: b"4"}
 
 
 def test_the_next_process_goes_on_where_the_last_commit_was(history):
     whole = drain(reader(history))
-    for through in range(len(whole) + 1):
+    for so_far in range(len(whole) + 1):
         first = reader(history)
         drain(first)
-        state = {name: value for name, value in first.state(through).items() if value is not None}
+        state = {name: value for name, value in first.state(through(so_far)).items() if value is not None}
         position = orjson.loads(state.get(POSITION, b"0"))
-        assert position <= through
+        assert position <= so_far
         assert drain(reader(history, state)) == whole[position:]
 
 
@@ -106,12 +126,12 @@ def test_the_source_hears_of_a_position_when_it_is_durable(history):
     stream = reader(history)
     stream.read(paused=False)
     stream.read(paused=False)
-    stream.committed()
+    stream.committed((), {})
     assert history.confirmed == []
-    stream.state(4)
+    stream.state(through(4))
     assert history.confirmed == []
-    stream.committed()
-    stream.committed()
+    stream.committed((), {})
+    stream.committed((), {})
     assert history.confirmed == [4]
 
 
@@ -121,7 +141,7 @@ def test_a_stream_that_breaks_off_loses_nothing(history):
     said += [flight.change.origin.key for flight in stream.read(paused=False)]
     with pytest.raises(Transient):
         stream.read(paused=False)
-    state = {name: value for name, value in stream.state(2).items() if value is not None}
+    state = {name: value for name, value in stream.state(through(2)).items() if value is not None}
     rest = drain(reader(history, state))
     assert len(said) + len(rest) == len(history.events)
 
@@ -142,3 +162,34 @@ def test_silence_is_no_end():
     assert len(stream.read(paused=False)) == 1
     stream.close()
     stream.close()
+
+
+def test_the_position_moves_on_while_nothing_is_in_flight(history):
+    stream = reader(history)
+    drain(stream)
+    end = len(history.events)
+    assert stream.state(through(end))[POSITION] == b"%d" % end
+    assert stream.state({}) == {}, "nothing is new"
+
+
+def test_another_epoch_reads_the_stream_from_its_beginning(history):
+    first = reader(history)
+    whole = drain(first)
+    state = {name: value for name, value in first.state(through(len(whole))).items() if value is not None}
+    again = reader(history, {**state, "epoch": b"2"})
+    assert drain(again) == whole
+    assert again.state(through(len(whole)))[POSITION] is None, "the position of the epoch before is forgotten"
+
+
+def test_a_pass_is_complete_when_all_of_it_is_through(history):
+    stream = reader(history)
+    flights = []
+    while not stream.ended:
+        flights += stream.read(paused=False)
+    assert not stream.complete
+    stream.committed(flights, {})
+    assert stream.complete
+
+
+def test_a_pass_that_was_complete_before_is_complete(history):
+    assert reader(history, {"complete": b"1"}).complete

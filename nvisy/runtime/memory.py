@@ -1,0 +1,166 @@
+"""What a stage remembers from one life to the next: values in its state at the log, committed with its positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nvisy.errors import Refused
+from nvisy.primitives.provenance import Version
+from nvisy.topics.log import Log, Seat, Session, TopicPartition
+
+FORMAT = 1
+_FORMAT = "format"
+_CONFIG = "config"
+_INC = "inc/"
+_LIFE = "life"
+_EPOCH = "epoch"
+_COMPLETE = "complete"
+_STAMP = "stamp/"
+_SWEPT = "swept/"
+_LANES = "lanes"
+
+Values = Mapping[str, bytes | None]
+
+
+class Memory:
+    """The state of a stage, read by meaning. What a function here returns as `Values` is for the caller to commit.
+
+    Attributes:
+        values: Everything committed so far, by name.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Read the state.
+
+        Raises:
+            Refused: A later version of Nvisy wrote it, in a form of its own.
+        """
+        self._session = session
+        self.values = dict(session.state())
+        found = int(self.values.get(_FORMAT, b"%d" % FORMAT))
+        if found != FORMAT:
+            raise Refused(
+                f"the state of a stage has format {found}, this version of nvisy reads format {FORMAT}: upgrade nvisy"
+            )
+
+    def remember(self, values: Values) -> None:
+        """Commit values by themselves."""
+        self._session.commit({}, {_FORMAT: b"%d" % FORMAT, **values})
+        for name, value in values.items():
+            if value is None:
+                self.values.pop(name, None)
+            else:
+                self.values[name] = value
+
+    def is_configured(self, config: str) -> bool:
+        """Whether the stage had this configuration when it ran last."""
+        return self.values.get(_CONFIG) == config.encode()
+
+    def configured(self, config: str) -> Values:
+        """From now on it has. It starts over: what lower incarnations hold comes back, and has to be swept again."""
+        tidied = {name: None for name in self.values if name.startswith(_SWEPT) or name == _LANES}
+        return {_CONFIG: config.encode(), **tidied}
+
+    # --- the numbers of versions ---
+
+    def incarnation(self, topics: Mapping[str, str], at_least: int = 0) -> int:
+        """The incarnation of the output topics, given by name and id; committed.
+
+        It rises when one of them was made anew, when the stage wrote past them for a while, or as `at_least` asks.
+        """
+        known = {name: self.values.get(_INC + name, b"/0").decode().rpartition("/") for name in topics}
+        highest = max((int(inc) for _, _, inc in known.values()), default=0)
+        is_new = any(known[name][0] != topic_id for name, topic_id in topics.items()) or highest <= self.life
+        inc = max(highest, self.life, at_least - is_new) + is_new
+        noted = {_INC + name: f"{topic_id}/{inc}".encode() for name, topic_id in topics.items()}
+        if noted.items() - self.values.items():
+            self.remember(noted)
+        return inc
+
+    @property
+    def life(self) -> int:
+        """How many lives the stage has had without a topic that numbers its changes."""
+        return int(self.values.get(_LIFE, b"0"))
+
+    def next_life(self, at_least: int = 0) -> int:
+        """One more life, committed; counted on from the incarnations its topics had before."""
+        incs = [
+            int(value.rpartition(b"/")[2]) for name, value in self.values.items() if name.startswith(_INC)
+        ]
+        life = max([self.life, *incs, at_least - 1]) + 1
+        self.remember({_LIFE: b"%d" % life})
+        return life
+
+    # --- full passes over a source ---
+
+    @property
+    def epoch(self) -> int:
+        """The version from which on a full pass over the source counts; what is lower and not confirmed by it goes."""
+        return int(self.values.get(_EPOCH, b"0"))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """From here on a full pass is owed."""
+        if epoch != self.epoch:
+            self.remember({_EPOCH: b"%d" % epoch})
+
+    @property
+    def complete(self) -> int:
+        """The last epoch whose full pass is over."""
+        return int(self.values.get(_COMPLETE, b"0"))
+
+    def completed(self, epoch: int) -> Values:
+        """The full pass of this epoch is over."""
+        self.values[_COMPLETE] = b"%d" % epoch
+        return {_COMPLETE: b"%d" % epoch}
+
+    def swept(self, source: str) -> int:
+        """The last epoch of a source after which the stage removed what it did not confirm."""
+        return int(self.values.get(_SWEPT + source, b"0"))
+
+    def has_swept(self, source: str, epoch: int) -> None:
+        """It is done for this epoch."""
+        self.remember({_SWEPT + source: b"%d" % epoch})
+
+    def knows_lanes(self, mark: str) -> bool:
+        """Whether the sinks hold nothing but the lanes that this mark stands for."""
+        return self.values.get(_LANES) == mark.encode()
+
+    # --- stamps in collections ---
+
+    def stamp(self, sink: str) -> Version:
+        """The last stamp known to be in the collection of a sink node."""
+        return Version.of(int(self.values.get(_STAMP + sink, b"0")))
+
+
+def stamped(sink: str, stamp: Version) -> Values:
+    """The collection of a sink node bears this stamp."""
+    return {_STAMP + sink: b"%d" % stamp.number}
+
+
+def lanes_known(mark: str) -> Values:
+    """The sinks hold nothing but the lanes that this mark stands for."""
+    return {_LANES: mark.encode()}
+
+
+def take_seat(log: Log, seat: Seat, *, adopt: bool, from_start: bool = False) -> tuple[Session, Memory]:
+    """The session of a stage, and what it remembers.
+
+    Its positions start over when it is configured otherwise than it was last (also if it was like this once before),
+    and when `from_start` asks for it.
+    """
+    session = log.session(seat, adopt=adopt)
+    memory = Memory(session)
+    if memory.is_configured(seat.config) and not from_start:
+        return session, memory
+    positions = session.positions()
+    starts = dict.fromkeys(positions, 0)
+    for topic in seat.inputs:
+        if (info := log.describe(topic)) is not None:
+            starts |= {TopicPartition(topic, partition): start for partition, start in info.start.items()}
+    back = {at: starts[at] for at, position in positions.items() if position > starts[at]}
+    values = memory.configured(seat.config)
+    session.commit(back, values)
+    if back:
+        session.close()
+        session = log.session(seat, adopt=adopt)
+    return session, Memory(session)

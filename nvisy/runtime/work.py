@@ -1,0 +1,315 @@
+"""What a stage works with, opened in the order in which it can fail: stores, log, models, source."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from queue import Empty, SimpleQueue
+
+from nvisy.actions.first_owner import FirstOwner
+from nvisy.graph.validate import CheckedGraph
+from nvisy.plan import model as plan
+from nvisy.primitives.change import Change
+from nvisy.primitives.primitive import content_hash
+from nvisy.runtime import dead_letters
+from nvisy.runtime.building import Steps
+from nvisy.runtime.codecs import Codecs
+from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up, place_of
+from nvisy.runtime.flight import Flight, Ticket
+from nvisy.runtime.foreign import EventsOutlet
+from nvisy.runtime.listing import ListingReader
+from nvisy.runtime.memory import lanes_known, take_seat
+from nvisy.runtime.messages import Send, StageSpec, line
+from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
+from nvisy.runtime.reading import Reader, TopicReader
+from nvisy.runtime.records import lane_of
+from nvisy.runtime.settings import Settings
+from nvisy.runtime.sinks import OpenSink, take_over
+from nvisy.runtime.sources import SourceOpening
+from nvisy.runtime.steps import Stamp
+from nvisy.runtime.writing import DeadLetterBook
+from nvisy.topics.log import Log, Seat, TopicPartition
+
+IDLE_COMMIT_S = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Work:
+    """The parts of one stage, and the desk that its writing thread reports to.
+
+    `open` proves that everything can be reached, and takes the stage's seat; `start` follows when all stages are ready.
+    """
+
+    def __init__(
+        self,
+        spec: StageSpec,
+        checked: CheckedGraph,
+        compiled: plan.Plan,
+        log: Log,
+        settings: Settings,
+        stack: ExitStack,
+        send: Send,
+    ) -> None:
+        self.stage = compiled.stage(spec.stage)
+        self.counters = StageCounters()
+        self._plan = compiled
+        self._spec = spec
+        self._checked = checked
+        self._log = log
+        self._settings = settings
+        self._stack = stack
+        self._send = send
+        self._told = False
+        self._sweeps: SimpleQueue[Mapping[str, int]] = SimpleQueue()
+        self._last_sweep: Mapping[str, int] = {}
+        self._passed: set[str] = set()
+        self._committed_at = time.monotonic()
+
+    def open(self, patience: Patience) -> None:
+        """Prove that everything can be reached, and take the stage's seat at the log."""
+        stage, state, spec = self.stage, self._settings.state, self._spec
+        self._patience = patience
+        self._sinks = [self._take_over(node) for node in stage.sinks]
+        self.seat = Seat(
+            self._checked.graph.id, stage.id, _seat_config(stage, self._sinks), stage.inputs, stage.outputs
+        )
+        self.session, self.memory = take_seat(self._log, self.seat, adopt=spec.adopt)
+        self.is_rewound = any(sink.stamping.index_is_older(self.memory) for sink in self._sinks)
+        if self.is_rewound:
+            _logger.warning("an index is an older copy: what the log holds is written into it again")
+            self._start_over()
+        self._stack.callback(self._close_session)
+        self._codecs = Codecs(self._checked, self._settings, run=spec.run)
+        for name in (*(inlet.name for inlet in stage.inlets if inlet.kind == "topic"), *stage.outputs):
+            self._codecs.codec.prepare(name)
+        self.steps = Steps(self._checked, stage, state, self.counters, patience)
+        self._stack.callback(self.steps.close)
+        open_keys = dead_letters.open_keys(self._log, self.seat.graph, stage.id)
+        self.book = DeadLetterBook(self.seat.graph, stage.id, self._checked.graph.log.partitions, open_keys)
+
+    @property
+    def behind(self) -> int:
+        """The incarnation that changes need to pass what collections hold that the log knows nothing of; else 0."""
+        found = [
+            sink.stamping.found.inc + 1
+            for sink in self._sinks
+            if self._spec.adopt or sink.stamping.log_is_older(self.memory)
+        ]
+        return max(found, default=0)
+
+    def start(self, at_least: int) -> None:
+        """Open the ends of the stage. Changes that are numbered here get this incarnation at least."""
+        inc = self._number(at_least)
+        for sink in self._sinks:
+            sink.stamping.open(self.memory)
+        self.outlets: Sequence[Outlet] = [self._outlet(outlet, inc) for outlet in self.stage.outlets]
+        self.reader: Reader = self._open_reader(inc)
+
+    def ends_now(self) -> Mapping[TopicPartition, int] | None:
+        """For a stage that only reads topics of other programs, once: where they end now. Else None."""
+        if self._spec.follow or self.stage.upstream or not self.stage.inputs:
+            return None
+        return self._ends(self.stage.inputs)
+
+    def sweep(self, sources: Mapping[str, int], *, at_end: bool) -> None:
+        """An order: remove what the full passes of these epochs did not confirm, now or when all is written."""
+        if at_end:
+            self._last_sweep = sources
+        else:
+            self._sweeps.put(sources)
+
+    # --- the desk of the writing thread ---
+
+    def state(self, positions: Mapping[TopicPartition, int]) -> Mapping[str, bytes | None]:
+        """What to commit beside the positions: how far a stream has been read, what collections are stamped with."""
+        values = dict(self.reader.state(positions))
+        for outlet in self.outlets:
+            values |= outlet.state()
+        return values
+
+    def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
+        """These stand in the log now, and the input has been read up to `positions`."""
+        self._committed_at = time.monotonic()
+        for outlet in self.outlets:
+            outlet.committed(positions)
+        self.reader.committed(flights, positions)
+
+    def between_commits(self) -> None:
+        """Say when a full pass is through, carry out sweeps, and keep the position of a quiet stream moving."""
+        self._tell_of_pass()
+        while True:
+            try:
+                self._sweep(self._sweeps.get_nowait())
+            except Empty:
+                break
+        if time.monotonic() - self._committed_at > IDLE_COMMIT_S:
+            self._committed_at = time.monotonic()
+            if values := self.reader.state({}):
+                self.session.commit({}, values)
+                self.reader.committed((), {})
+
+    def at_end(self) -> None:
+        """Everything is written: what is left to be swept can be."""
+        self.between_commits()
+        self._sweep(self._last_sweep)
+
+    def finished(self) -> None:
+        """The stage is through: note how far a listing's keys are known."""
+        if isinstance(self.reader, ListingReader):
+            info = self._log.describe(self.stage.outputs[0]) if self.stage.outputs else None
+            self.reader.followed(info.end if info else {})
+
+    # --- opening ---
+
+    def _take_over(self, node: str) -> OpenSink:
+        spec, state = self._spec, self._settings.state
+        sink = take_over(self._checked, node, self._log.id, state, token=spec.token, slot=0, adopt=spec.adopt)
+        self._stack.callback(sink.writer.close)
+        return sink
+
+    def _start_over(self) -> None:
+        """Read the input from its beginning."""
+        self.session.close()
+        self.session, self.memory = take_seat(self._log, self.seat, adopt=self._spec.adopt, from_start=True)
+
+    def _close_session(self) -> None:
+        self.session.close()  # the one there is by then
+
+    @property
+    def _source(self) -> str:
+        """The source node that this stage runs itself, or nothing."""
+        return next((inlet.node for inlet in self.stage.inlets if inlet.kind == "source"), "")
+
+    def _number(self, at_least: int) -> int:
+        """The incarnation that changes without a version get here; settles the epoch of the stage."""
+        topics = {name: info.id for name in self.stage.outputs if (info := self._log.describe(name))}
+        memory = self.memory
+        if topics and (self._source or self.stage.alone):
+            inc = memory.incarnation(topics, at_least)
+            if self.stage.alone and memory.epoch not in (0, inc):
+                self._start_over()  # every decision is made, and written, anew
+            self.memory.begin_epoch(inc)
+            return inc
+        if self._source:
+            life = memory.next_life(at_least)
+            if at_least or self.is_rewound:
+                memory.begin_epoch(life)
+            return life
+        return 0
+
+    def _open_reader(self, inc: int) -> Reader:
+        if source := self._source:
+            opening = SourceOpening(
+                self._checked,
+                self._spec,
+                self._log,
+                self._settings,
+                self._codecs.changes,
+                self.memory,
+                self.book.failed_keys,
+                self._stack,
+            )
+            topic = self.stage.outputs[0] if self.stage.outputs else ""
+            origin = topic or f"{self._log.id}/{self.seat.config}"
+            return opening.open(source, topic, origin, inc, self.counters.node(source))
+        decoders = {inlet.name: self._codecs.decoder(inlet) for inlet in self.stage.inlets}
+        foreign = [inlet.name for inlet in self.stage.inlets if inlet.kind == "foreign"]
+        return TopicReader(self.session, decoders, self._ends(foreign) if foreign else None)
+
+    def _outlet(self, outlet: plan.Outlet, inc: int) -> Outlet:
+        match outlet.kind:
+            case "topic":
+                topic = TopicOutlet(outlet.name, self.session, self._codecs.codec, inc)
+                return self._deduplicating(topic) if self.stage.alone else topic
+            case "foreign":
+                return self._events_outlet(outlet.node)
+            case _:
+                sink = next(one for one in self._sinks if one.node == outlet.node)
+                return SinkOutlet(self.seat.graph, sink, self._patience, self.counters)
+
+    def _deduplicating(self, topic: TopicOutlet) -> Outlet:
+        graph, node = self._checked.graph.id, self.stage.nodes[0]
+        owners = FirstOwner(self._settings.state / "owners" / f"{graph}.{node}.{self.seat.config}.db")
+
+        def records() -> Iterator[tuple[Ticket, Change]]:
+            for inlet in self.stage.inlets:
+                for record in self._log.scan(inlet.name):
+                    yield place_of(record), self._codecs.decoder(inlet).decode(record)
+
+        def read_back(ticket: Ticket) -> Change | None:
+            inlet = next(one for one in self.stage.inlets if one.name == ticket.at.topic)
+            record = self._log.read(*ticket.at, ticket.offset)
+            return self._codecs.decoder(inlet).decode(record) if record is not None else None
+
+        bring_up(owners, self.session.positions(), records)
+        stamp = Stamp(node, self._checked.nodes[node].config_hash)
+        return DeduplicatingOutlet(topic, owners, read_back, stamp, self.counters.node(node))
+
+    def _events_outlet(self, node: str) -> EventsOutlet:
+        info = self._log.describe(self._checked.nodes[node].params.topic)
+        partitions = info.partitions if info else self._checked.graph.log.partitions
+        return self._codecs.events_outlet(node, self.session, partitions, self.counters.node(node))
+
+    def _ends(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
+        return {
+            TopicPartition(topic, partition): end
+            for topic in topics
+            if (info := self._log.describe(topic)) is not None
+            for partition, end in info.end.items()
+        }
+
+    # --- full passes and sweeps ---
+
+    def _tell_of_pass(self) -> None:
+        """Once: everything that the stage's own sources hold is through."""
+        if self._told or not self.reader.complete:
+            return
+        self._told = True
+        memory = self.memory
+        if memory.complete != memory.epoch:
+            memory.remember(memory.completed(memory.epoch))
+        sources = [inlet.node for inlet in self.stage.inlets if inlet.kind in ("source", "foreign")]
+        self._sweep(dict.fromkeys(sources, memory.epoch))
+
+    def _sweep(self, sources: Mapping[str, int]) -> None:
+        """Remove what is older than these epochs, once for each, and pass the word on to the stages below."""
+        if not sources:
+            return
+        for source, epoch in sources.items():
+            if epoch > max(1, self.memory.swept(source)):
+                self._sweep_source(source, epoch)
+                self.memory.has_swept(source, epoch)
+        self._forget_lanes(sources)
+        if self.stage.outputs:
+            epoch_below = self.memory.epoch if self.stage.alone else 0
+            self._send(line("passed", sources={name: epoch_below or sources[name] for name in sources}))
+
+    def _sweep_source(self, source: str, epoch: int) -> None:
+        for outlet in self.outlets:
+            refused = outlet.sweep(source, epoch)
+            self.session.append(self.book.entries(outlet.name, refused))
+            self.session.commit({}, outlet.state())
+            outlet.committed({})
+
+    def _forget_lanes(self, sources: Mapping[str, int]) -> None:
+        """When all its sources are through: what nodes that the graph no longer has left in a sink goes."""
+        self._passed |= sources.keys()
+        if not self._sinks or not self._passed >= self._plan.sources_of(self.stage):
+            return
+        ids = sorted(node.id for node in self._checked.graph.nodes)
+        kept = {lane_of(self.seat.graph, sink, source) for sink in ids for source in (*ids, "")}
+        if self.memory.knows_lanes(mark := content_hash(*sorted(kept))):
+            return
+        for outlet in self.outlets:
+            if isinstance(outlet, SinkOutlet):
+                outlet.forget_lanes(kept)
+        self.memory.remember(lanes_known(mark))
+
+
+def _seat_config(stage: plan.Stage, sinks: Sequence[OpenSink]) -> str:
+    """A collection that was made anew is one more reason to read the input from its beginning."""
+    return content_hash(stage.config, *(sink.collection for sink in sinks))[:12] if sinks else stage.config
