@@ -34,6 +34,7 @@ from nvisy.primitives.primitive import MetadataValue
 from nvisy.testing.filter_cases import FOUND, RECORDS
 from nvisy.testing.records import (
     DIMENSIONS,
+    LANE,
     MODEL,
     OWNER,
     make_record,
@@ -47,6 +48,7 @@ from nvisy.testing.records import (
 MakeSink = Callable[[], Sink]
 
 TOKEN = 7
+OTHER_LOG = replace(OWNER, log="log-2")
 SEVEN = [f"passage number {number} of the document" for number in range(7)]
 
 
@@ -329,6 +331,120 @@ class SinkConformance:
             one.apply([make_set("c.md", ["three"])])
         assert texts(sink) == {"one", "two", "three"}
 
+    # Heads.
+
+    def test_a_head_tells_the_highest_version(self, sink: Sink, writer: Writer) -> None:
+        """Of an upsert, a delete, and a version that changed nothing; what was superseded does not lower it."""
+        assert writer.head(LANE, "a.md") is None
+        for offset, passages in ((1, ["one"]), (3, ["one"]), (2, ["late"]), (5, []), (6, []), (4, ["late"])):
+            writer.apply([make_set("a.md", passages, offset=offset), make_set("b.md", ["b"], offset=9)])
+            expected = version({2: 3, 4: 6}.get(offset, offset))
+            assert writer.head(LANE, "a.md") == expected
+        assert writer.head(LANE, "b.md") == version(9)
+
+    def test_a_head_is_one_lanes_and_exact(self, make_sink: MakeSink) -> None:
+        """The next process reads it to the last digit, and another lane's is not taken for it."""
+        sink = make_sink()
+        sink.prepare(OWNER)
+        with closing(sink.open(TOKEN)) as writer:
+            writer.apply([replace(make_set("a.md", ["one"]), version=2**53 - 3)])
+        with closing(make_sink().open(TOKEN)) as writer:
+            assert writer.head(LANE, "a.md") == 2**53 - 3
+            assert writer.head("other", "a.md") is None
+            assert writer.head(LANE, "A.md") is None
+
+    def test_no_head_of_a_set_that_was_faulty(self, sink: Sink, writer: Writer) -> None:
+        """What was not stored leaves the head where it was; a key that no store can hold has none."""
+        writer.apply([bad_set("nan")])
+        assert writer.head(LANE, "bad.md") is None
+        assert writer.head(LANE, "half \ud800") is None
+        writer.apply([make_set("bad.md", ["former"], offset=1)])
+        writer.apply([bad_set("nan")])
+        assert writer.head(LANE, "bad.md") == version(1)
+
+    def test_a_set_without_records_is_a_stamp(self, sink: Sink, writer: Writer) -> None:
+        """In a lane of its own it holds nothing but a version, which rises although the digest stays."""
+        for offset in (1, 2, 7):
+            batch = [make_set("stamp", lane="stamps", offset=offset), make_set("a.md", ["a"], offset=offset)]
+            writer.apply(batch)
+            assert writer.head("stamps", "stamp") == version(offset)
+        assert texts(sink) == {"a"}
+        assert sorted(writer.lanes()) == sorted([LANE, "stamps"])
+
+    def test_lanes_are_all_that_anything_is_known_of(self, sink: Sink, writer: Writer) -> None:
+        """Those with records, and those with a remembered delete alone; each once."""
+        assert list(writer.lanes()) == []
+        writer.apply([make_set(key, [key], lane=lane) for lane in ("left", "right") for key in "abc"])
+        writer.apply([make_set("a", lane="gone")])
+        assert sorted(writer.lanes()) == ["gone", "left", "right"]
+
+    # Sweeping.
+
+    def test_a_sweep_removes_what_is_lower(self, sink: Sink, writer: Writer) -> None:
+        """Records and heads of keys below, remembered deletes too; what is at the version or above stays."""
+        writer.apply([make_set(f"{n}.md", [f"{n} one", f"{n} two"], offset=n) for n in range(1, 6)])
+        writer.apply([make_set("1.md", offset=2)])
+        assert writer.sweep(LANE, version(4)) == 4
+        assert texts(sink) == {"4 one", "4 two", "5 one", "5 two"}
+        heads = [writer.head(LANE, f"{n}.md") for n in range(1, 6)]
+        assert heads == [None, None, None, version(4), version(5)]
+
+    def test_a_sweep_goes_by_the_head(self, sink: Sink, writer: Writer) -> None:
+        """A key that was confirmed without a change stays whole, whichever version wrote its records."""
+        writer.apply([make_set(key, SEVEN, offset=1) for key in ("same", "shrunk", "grown", "moved")])
+        writer.apply([make_set("same", SEVEN, offset=9), make_set("shrunk", SEVEN[:3], offset=9)])
+        writer.apply(
+            [make_set("grown", [*SEVEN, "more"], offset=9), make_set("moved", SEVEN, offset=9, shift=5)]
+        )
+        assert writer.sweep(LANE, version(9)) == 0
+        assert [len(read(sink, key)) for key in ("same", "shrunk", "grown", "moved")] == [7, 3, 8, 7]
+
+    def test_a_sweep_keeps_to_its_lane(self, sink: Sink, writer: Writer) -> None:
+        """Another lane's keys of the same name stay, and an emptied lane is none any more."""
+        writer.apply([make_set("a.md", [lane], lane=lane) for lane in ("left", "right")])
+        assert writer.sweep("left", version(2)) == 1
+        assert texts(sink) == {"right"}
+        assert writer.head("right", "a.md") == version(1)
+        assert list(writer.lanes()) == ["right"]
+
+    def test_a_sweep_takes_many_keys(self, sink: Sink, writer: Writer) -> None:
+        """More than a page of them, none twice and none left."""
+        write_many(writer, self.many)
+        kept = [f"{n:05}.md" for n in range(0, self.many, 3)]
+        writer.apply([make_set(key, [key], offset=2) for key in kept])
+        assert writer.sweep(LANE, version(2)) == (self.many - len(kept)) * 5
+        assert texts(sink) == set(kept)
+        heads = [writer.head(LANE, f"{n:05}.md") for n in range(self.many)]
+        assert heads == [None if n % 3 else version(2) for n in range(self.many)]
+
+    def test_a_sweep_twice_is_once(self, sink: Sink, writer: Writer) -> None:
+        """A repeat finds nothing, as does the sweep of a lane that there is not."""
+        writer.apply([make_set("a.md", ["one"], offset=1), make_set("b.md", ["two"], offset=2)])
+        assert [writer.sweep(LANE, version(2)) for _ in range(3)] == [1, 0, 0]
+        assert writer.sweep("no lane", version(2)) == 0
+        assert texts(sink) == {"two"}
+
+    def test_a_swept_key_may_come_back(self, sink: Sink, writer: Writer) -> None:
+        """With what it had before, in an older version even: nothing of it is remembered."""
+        writer.apply([make_set("a.md", SEVEN, offset=3), make_set("b.md", offset=3)])
+        writer.sweep(LANE, version(4))
+        batch = [make_set("a.md", SEVEN, offset=1), make_set("b.md", ["b"], offset=1)]
+        assert writer.apply(batch) == [Outcome(written=7), Outcome(written=1)]
+        assert texts(sink) == {*SEVEN, "b"}
+        assert writer.head(LANE, "a.md") == version(1)
+
+    def test_a_newer_token_fences_a_sweep(self, make_sink: MakeSink) -> None:
+        """A run that was taken over removes nothing more, be there anything to remove or not."""
+        sink = make_sink()
+        sink.prepare(OWNER)
+        with closing(sink.open(TOKEN)) as old, closing(make_sink().open(TOKEN + 1)) as new:
+            new.apply([make_set("a.md", ["new"], offset=1)])
+            for lane in (LANE, "no lane"):
+                with pytest.raises(Refused):
+                    old.sweep(lane, version(5))
+            assert texts(sink) == {"new"}
+            assert new.head(LANE, "a.md") == version(1)
+
     # Bad data.
 
     @pytest.mark.parametrize("bad", ["nan", "infinite", "long", "short", "twice", "surrogate", "metadata"])
@@ -375,6 +491,61 @@ class SinkConformance:
             make_sink().prepare(replace(OWNER, **other))  # type: ignore[arg-type]
         for name in (*other.values(), getattr(OWNER, next(iter(other)))):
             assert name in str(refused.value)
+
+    def test_another_log_is_told_how_to_adopt(self, make_sink: MakeSink) -> None:
+        """Whoever moved to a new log finds the way on in the message."""
+        make_sink().prepare(OWNER)
+        with pytest.raises(Refused, match="--adopt"):
+            make_sink().prepare(OTHER_LOG)
+
+    def test_an_adopted_collection_stays_as_it_is(self, make_sink: MakeSink) -> None:
+        """Its id, records and heads; from then on it is the new log's, without saying so again."""
+        first = make_sink().prepare(OWNER)
+        with closing(make_sink().open(TOKEN)) as writer:
+            writer.apply([make_set("a.md", ["one"], offset=5)])
+        assert make_sink().prepare(OTHER_LOG, adopt=True) == first
+        assert make_sink().prepare(OTHER_LOG) == first
+        with pytest.raises(Refused):
+            make_sink().prepare(OWNER)
+        with closing(make_sink().open(TOKEN)) as writer:
+            assert writer.head(LANE, "a.md") == version(5)
+            assert writer.apply([make_set("a.md", ["one"], offset=6)]) == [Outcome(unchanged=1)]
+        assert texts(make_sink()) == {"one"}
+
+    def test_adopting_ends_the_former_logs_writers(self, make_sink: MakeSink) -> None:
+        """Tokens are counted by a log: a low one of the new log may write, a high one of the former may not."""
+        make_sink().prepare(OWNER)
+        with closing(make_sink().open(TOKEN)) as former:
+            former.apply([make_set("a.md", ["one"])])
+            make_sink().prepare(OTHER_LOG, adopt=True)
+            with closing(make_sink().open(1)) as writer:
+                for call in (
+                    lambda: former.apply([make_set("b.md", ["b"])]),
+                    lambda: former.sweep(LANE, version(9)),
+                ):
+                    with pytest.raises(Refused):
+                        call()
+                writer.apply([make_set("c.md", ["three"])])
+                assert texts(make_sink()) == {"one", "three"}
+                assert writer.sweep(LANE, version(9)) == 2
+
+    def test_adopting_what_is_ours_changes_nothing(self, make_sink: MakeSink) -> None:
+        """A new collection is made, and one of the same log goes on, its fence included."""
+        first = make_sink().prepare(OWNER, adopt=True)
+        make_sink().open(TOKEN).close()
+        assert make_sink().prepare(OWNER, adopt=True) == first
+        with pytest.raises(Refused):
+            make_sink().open(TOKEN - 1)
+
+    @pytest.mark.parametrize(
+        "other", [{"graph": "other-graph"}, {"model": "other/model@2"}, {"dimensions": 384}]
+    )
+    def test_nobody_adopts_another_graph_or_model(self, make_sink: MakeSink, other: dict[str, Any]) -> None:
+        """What cannot be gone on with is refused as ever, and stays with its owner."""
+        first = make_sink().prepare(OWNER)
+        with pytest.raises((Refused, Fatal)):
+            make_sink().prepare(replace(OTHER_LOG, **other), adopt=True)
+        assert make_sink().prepare(OWNER) == first
 
     def test_wrong_dimensions_are_fatal(self, make_sink: MakeSink) -> None:
         """Vectors of two lengths cannot share a collection; the message names both."""

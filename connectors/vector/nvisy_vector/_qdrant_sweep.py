@@ -74,7 +74,7 @@ def lanes(client: QdrantClient, physical: str) -> set[str]:
     found: set[str] = set()
     for name in (physical, heads_name(physical)):
         hits = client.facet(name, "lane", limit=LANES_AT_MOST, exact=True).hits
-        found.update(str(hit.value) for hit in hits)
+        found.update(str(hit.value) for hit in hits if hit.count)
     return found
 
 

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import psycopg
 import pytest
-from nvisy_vector import _pg_writer
+from nvisy_vector import _pg_sweep, _pg_writer
 from nvisy_vector.pgvector import DESCRIPTOR, PgvectorParams, PgvectorSink
 
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
 from nvisy.expressions.filter import parse_filter
-from nvisy.testing.records import OWNER, make_set, vector_of
+from nvisy.testing.records import LANE, OWNER, make_set, vector_of, version
 from nvisy.testing.sink_conformance import SinkConformance, read, search, texts, write_many
 
 pytestmark = pytest.mark.postgres
@@ -300,3 +300,59 @@ def test_a_database_that_may_only_be_read_is_fatal(pg_dsn):
         writer._connection.execute("SET default_transaction_read_only = on")
         with pytest.raises(Fatal, match="read-only"):
             writer.apply([make_set("b.md", ["three"])])
+
+
+def test_a_sweep_takes_records_that_lost_their_head_and_leaves_the_users(pg_dsn):
+    execute(pg_dsn, USERS_TABLE.format(8))
+    mine = "INSERT INTO docs (id, mine, key, version) VALUES (gen_random_uuid(), 'y', 'a.md', 1)"
+    execute(pg_dsn, mine)
+    sink = filled(pg_dsn, create=False)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("b.md", ["newer"], offset=9), make_set("c.md", ["three"], offset=9)])
+        execute(pg_dsn, "DELETE FROM docs__heads WHERE key < 'c'")
+        assert set(writer.lanes()) == {LANE}
+        assert writer.sweep(LANE, version(9)) == 2
+    assert execute(pg_dsn, "SELECT coalesce(mine, text) FROM docs ORDER BY 1") == [
+        ("newer",),
+        ("three",),
+        ("y",),
+    ]
+
+
+def test_a_sweep_that_was_cut_off_is_completed_by_a_repeat(pg_dsn, monkeypatch):
+    monkeypatch.setattr(_pg_sweep, "KEYS_AT_ONCE", 2)
+    sink = sink_of(pg_dsn)
+    sink.prepare(OWNER)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set(f"{n}.md", [f"{n} one", f"{n} two"], offset=n) for n in range(1, 9)])
+        check, lost = writer._check_fence, iter([False, False, True])
+
+        def check_fence(connection):
+            if next(lost):
+                connection.close()
+            check(connection)
+
+        writer._check_fence = check_fence
+        with pytest.raises(Transient):
+            writer.sweep(LANE, version(8))
+        writer._check_fence = check
+        assert len(read(sink)) == 8
+        assert writer.sweep(LANE, version(8)) == 6
+    assert texts(sink) == {"8 one", "8 two"}
+
+
+def test_a_sweep_and_an_apply_to_the_same_keys_do_not_tear_a_document(pg_dsn, monkeypatch):
+    """Workers of one run share a token: locks keep them apart, in whichever order they come."""
+    monkeypatch.setattr(_pg_sweep, "KEYS_AT_ONCE", 10)
+    sink = filled(pg_dsn)
+    keys = [f"{n:03}.md" for n in range(200)]
+    with closing(sink.open(1)) as one, closing(sink.open(1)) as two:
+        one.apply([make_set(key, [f"{key} one", f"{key} two"], offset=1) for key in keys])
+        sweeping = Thread(target=two.sweep, args=(LANE, version(2)))
+        sweeping.start()
+        for start in range(190, -1, -10):
+            batch = keys[start : start + 10]
+            one.apply([make_set(key, [f"{key} one", f"{key} two"], offset=2) for key in batch])
+        sweeping.join()
+        assert {one.head(LANE, key) for key in keys} == {version(2)}
+    assert texts(sink) == {f"{key} {word}" for key in keys for word in ("one", "two")}

@@ -9,10 +9,11 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from nvisy_vector import _qdrant_sweep
 from nvisy_vector.qdrant import DESCRIPTOR, QdrantParams, QdrantSink
 
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
-from nvisy.testing.records import OWNER, make_set, vector_of, version
+from nvisy.testing.records import LANE, OWNER, make_set, vector_of, version
 from nvisy.testing.sink_conformance import SinkConformance, read, search, texts
 from tests.servers.runner import Container, use_docker
 from tests.servers.session import free_ports
@@ -282,3 +283,56 @@ def test_a_users_collection_keeps_what_the_user_put_there(qdrant):
 def test_a_users_collection_has_to_be_there(qdrant):
     with pytest.raises(Refused, match="no such collection"):
         sink_of(qdrant, create=False).prepare(OWNER)
+
+
+def test_a_key_that_a_sweep_was_cut_off_at_is_written_whole(qdrant):
+    """Its records are gone and its head is not: the head must not say that there is nothing to write."""
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("b.md", ["three"])])
+        send, calls = writer._send, iter(["forget", "records"])
+
+        def cut_off(collection, operations):
+            next(calls)
+            send(collection, operations)
+
+        writer._send = cut_off
+        with pytest.raises(StopIteration):
+            writer.sweep(LANE, version(2))
+        writer._send = send
+        assert read(sink) == []
+        assert writer.head(LANE, "a.md") == version(1)
+        assert writer.apply([make_set("a.md", ["one", "two"], offset=2)])[0].written == 2
+        assert writer.sweep(LANE, version(2)) == 0
+        assert writer.head(LANE, "b.md") is None
+    assert texts(sink) == {"one", "two"}
+
+
+def test_a_sweep_takes_records_that_lost_their_head(qdrant):
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("b.md", ["newer"], offset=9)])
+        heads = [{"delete": {"filter": {"must": [{"key": "lane", "match": {"value": LANE}}]}}}]
+        qdrant.answer("POST", "/collections/docs__1__heads/points/batch", {"operations": heads})
+        assert set(writer.lanes()) == {LANE}
+        assert writer.sweep(LANE, version(9)) == 2
+    assert texts(sink) == {"newer"}
+
+
+def test_a_takeover_in_the_middle_of_a_sweep_ends_it(qdrant, monkeypatch):
+    monkeypatch.setattr(_qdrant_sweep, "POINTS_AT_ONCE", 2)
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as old:
+        old.apply([make_set(f"{n}.md", [f"{n}"]) for n in range(9)])
+        send = old._send
+
+        def taken_over(collection, operations):
+            send(collection, operations)
+            if collection == "docs__1":
+                with closing(sink.open(2)) as owner:
+                    owner.apply([make_set(f"{n}.md", [f"{n}"], offset=5) for n in range(9)])
+
+        old._send = taken_over
+        with pytest.raises(Refused, match="newer run"):
+            old.sweep(LANE, version(5))
+    assert {str(n) for n in range(9)} <= texts(sink)

@@ -10,10 +10,12 @@ from dataclasses import replace
 import apsw
 import numpy as np
 import pytest
+from nvisy_vector import _sqlite_sweep
+from nvisy_vector._sqlite_file import transaction
 from nvisy_vector.sqlite import DESCRIPTOR, SqliteParams, SqliteSink
 
 from nvisy.errors import Fatal, Refused, Transient
-from nvisy.testing.records import OWNER, make_set, vector_of
+from nvisy.testing.records import LANE, OWNER, make_set, vector_of, version
 from nvisy.testing.sink_conformance import SinkConformance, read, search, texts
 
 USERS_TABLE = """CREATE TABLE docs (mine TEXT, id TEXT PRIMARY KEY, key TEXT, lane TEXT, source TEXT, version INTEGER,
@@ -256,3 +258,63 @@ def test_a_file_that_may_not_be_written_is_fatal(path):
 def test_a_collections_name_is_checked():
     with pytest.raises(ValueError, match="collection"):
         SqliteParams(path="x.db", collection='a"; DROP TABLE b')
+
+
+def test_a_sweep_takes_records_that_lost_their_head_and_leaves_the_users(path):
+    connection = apsw.Connection(str(path))
+    connection.execute(USERS_TABLE)
+    connection.execute("INSERT INTO docs (id, mine, key, version) VALUES ('x', 'y', 'a.md', 1)")
+    sink = filled(path, create=False)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("b.md", ["newer"], offset=9), make_set("c.md", ["three"], offset=9)])
+        connection.execute("DELETE FROM docs__heads WHERE key < 'c'")
+        assert set(writer.lanes()) == {LANE}
+        assert writer.sweep(LANE, version(9)) == 2
+    assert connection.execute("SELECT coalesce(mine, text) FROM docs ORDER BY 1").fetchall() == [
+        ("newer",),
+        ("three",),
+        ("y",),
+    ]
+
+
+def test_a_sweep_that_was_cut_off_is_completed_by_a_repeat(path, monkeypatch):
+    monkeypatch.setattr(_sqlite_sweep, "KEYS_AT_ONCE", 2)
+    sink = sink_of(path)
+    sink.prepare(OWNER)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set(f"{n}.md", [f"{n} one", f"{n} two"], offset=n) for n in range(1, 9)])
+        check, left = writer._check_fence, iter([1, 1])
+
+        def check_fence():
+            next(left)
+            check()
+
+        writer._check_fence = check_fence
+        with pytest.raises(StopIteration):
+            writer.sweep(LANE, version(8))
+        writer._check_fence = check
+        assert len(read(sink)) == 8
+        assert [writer.head(LANE, f"{n}.md") for n in range(1, 9)] == [None] * 4 + [
+            version(n) for n in range(5, 9)
+        ]
+        assert writer.sweep(LANE, version(8)) == 6
+    assert texts(sink) == {"8 one", "8 two"}
+
+
+def test_a_takeover_in_the_middle_of_a_sweep_ends_it(path, monkeypatch):
+    monkeypatch.setattr(_sqlite_sweep, "KEYS_AT_ONCE", 2)
+    sink = sink_of(path)
+    sink.prepare(OWNER)
+    with closing(sink.open(1)) as old:
+        old.apply([make_set(f"{n}.md", [f"{n}"]) for n in range(8)])
+        taken_over = iter([False, False, True])
+
+        def before_a_transaction(connection):
+            if next(taken_over):
+                sink.open(2).close()
+            return transaction(connection)
+
+        monkeypatch.setattr(_sqlite_sweep, "transaction", before_a_transaction)
+        with pytest.raises(Refused, match="newer run"):
+            old.sweep(LANE, version(5))
+    assert texts(sink) == {"4", "5", "6", "7"}
