@@ -5,7 +5,7 @@ PYTHON := $(shell for python in python3.11 python3.12 python3; do \
 	done)
 BIN := .venv/bin
 READY := .venv/.ready
-PROJECTS := pyproject.toml connectors/object/pyproject.toml connectors/vector/pyproject.toml
+PROJECTS := pyproject.toml connectors/object/pyproject.toml connectors/sql/pyproject.toml connectors/vector/pyproject.toml
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
@@ -21,7 +21,7 @@ $(READY): constraints.txt $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and neither is on the PATH." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --require-hashes -r constraints.txt
-	$(INSTALL) --no-build-isolation -e . -e connectors/object -e connectors/vector
+	$(INSTALL) --no-build-isolation -e . -e connectors/object -e connectors/sql -e connectors/vector
 	@touch $@
 
 check: setup  ## formatting, lint, types, layers, schemas
@@ -44,7 +44,7 @@ fmt: setup  ## formats and mends what can be mended
 
 lock: setup  ## writes constraints.txt anew, with the latest versions the projects allow
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-package nvisy --no-emit-package nvisy-object --no-emit-package nvisy-vector \
+		--no-emit-package nvisy --no-emit-package nvisy-object --no-emit-package nvisy-sql --no-emit-package nvisy-vector \
 		$(PROJECTS) --group dev --output-file constraints.txt
 
 clean:  ## removes the environment and everything that was built or fetched

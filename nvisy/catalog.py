@@ -37,7 +37,7 @@ _KINDS: Mapping[Kind, tuple[str, type[Any]]] = {
     "model": ("nvisy.models", ModelDescriptor),
     "primitive": ("nvisy.primitives", type),
 }
-_EXTRAS = {"object/": "object", "vector/": "vector"}
+_EXTRAS = {"object/": "object", "sql/": "sql", "vector/": "vector"}
 """Prefixes of well-known names and the extra that brings them."""
 
 

@@ -1,0 +1,1 @@
+"""Databases as Nvisy sources."""
