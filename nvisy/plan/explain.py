@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nvisy.connector.descriptor import SinkDescriptor, SourceDescriptor
-from nvisy.graph.model import ActionNode, SinkNode, SourceNode
+from nvisy.graph.model import ActionNode, Edge, SinkNode, SourceNode
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Plan, Stage, Topic, Wire
 from nvisy.plan.promises import sink_promise, source_promise
@@ -87,7 +87,11 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything there is to say of a plan before it runs."""
+    """Everything there is to say of a plan before it runs.
+
+    Attributes:
+        uncut: Edges, `text → chunk`, on which the graph asks for no topic and gets none.
+    """
 
     graph: str
     hash: str
@@ -112,11 +116,17 @@ def explain(checked: CheckedGraph, plan: Plan) -> Explanation:
         stages=tuple(_stage(checked, stage) for stage in plan.stages),
         topics=tuple(_topic(plan, topic) for topic in plan.topics),
         dead_letters=f"{plan.graph}.dlq",
-        uncut=tuple(f"{edge.from_} → {edge.to}" for edge in checked.graph.edges if edge.topic is False),
+        uncut=tuple(f"{edge.from_} → {edge.to}" for edge in checked.graph.edges if _is_uncut(edge, plan)),
         sources=tuple(_sources(checked)),
         sinks=tuple(_sinks(checked)),
         models=tuple(_models(checked)),
     )
+
+
+def _is_uncut(edge: Edge, plan: Plan) -> bool:
+    """Whether the graph asks for no topic on an edge, and there is none: in some places there has to be one."""
+    wire = Wire(edge.from_, edge.to, edge.port or "")
+    return edge.topic is False and any(wire in stage.wires for stage in plan.stages)
 
 
 def _stage(checked: CheckedGraph, stage: Stage) -> StageFacts:

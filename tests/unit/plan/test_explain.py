@@ -76,6 +76,26 @@ def test_an_explanation_reads_as_its_golden_file(name: str) -> None:
     assert json.loads(json.dumps(explanation.as_json())) == json.loads((GOLDEN / f"{name}.json").read_text())
 
 
+def test_an_edge_that_is_cut_whatever_the_graph_asks_for_is_not_said_to_be_uncut() -> None:
+    alone = {"type": "action", "action": "deduplicate"}
+    graph = checked(
+        "alone",
+        {
+            "files": SOURCE,
+            "text": LINE["text"],
+            "once": alone,
+            "chunk": LINE["chunk"],
+            "embed": EMBED,
+            "index": INDEX,
+        },
+        *["files>text", "text>once", "once>chunk", "chunk>embed", "embed>index"],
+        topic=False,
+    )
+    explanation = explain(graph, compile_graph(graph))
+    assert [topic.name for topic in explanation.topics] == ["alone.text", "alone.once"]
+    assert explanation.uncut == ("files → text", "chunk → embed", "embed → index")
+
+
 def test_every_class_of_guarantee_has_a_sentence_of_its_own() -> None:
     from dataclasses import replace
 
