@@ -213,6 +213,13 @@ class Cell:
             self.tally.ttr_s = max(self.tally.ttr_s, took_s)
         return took_s
 
+    def rest_or_taken(self, timeout_s: float = REST_S) -> dict[str, Any] | None:
+        """The order that was carried out, or None once everything is as the oracle says and it was not."""
+        until = time.monotonic() + timeout_s
+        while (taken := self.orders.taken) is None and time.monotonic() < until and self._wrong():
+            time.sleep(0.03)
+        return taken or self.orders.taken
+
     def judge(self) -> None:
         """Now, without waiting, everything has to be as the oracle says."""
         if wrong := self._wrong():

@@ -65,7 +65,7 @@ _SHAPES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def _node(node: str, sink: Mapping[str, Any]) -> dict[str, Any]:
+def _node(node: str, sink: Mapping[str, Any]) -> dict[str, Any]:  # noqa: PLR0911 - one for each kind
     match node:
         case "files":
             params = {"path": "docs", "pollSeconds": 0.1}

@@ -103,7 +103,7 @@ _injector: Injector | None = None
 
 def reached(point: Point, stage: str) -> None:
     """The function that `NVISY_FAULT_POINTS` names."""
-    global _injector
+    global _injector  # noqa: PLW0603 - one for the process
     if _injector is None:
         _injector = Injector(Path(os.environ[FOLDER]))
     _injector.reached(point, stage)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.faults.oracle import BAD, Oracle
 
-WORDS = "river stone cloud engine garden letter market silver thunder window harbour candle".split()
+WORDS = ("river", "stone", "cloud", "engine", "garden", "letter", "market", "silver", "thunder", "window")
 
 
 class Source:

@@ -81,17 +81,17 @@ def _die(cell: Cell, place: Place, do: str, *, nth: int) -> None:
         cell.source.edit()
         if not nth:
             os.kill(cell.orders.pid_of(place.stage), signal.SIGKILL)
-    taken = cell.orders.wait_taken(3.0 if nth else 15.0)
+    taken = cell.rest_or_taken() if nth else cell.orders.wait_taken(20.0)
     for _ in range(ROUNDS):
         if taken is None and nth:
             cell.source.edit()
-            taken = cell.orders.wait_taken(1.5)
+            taken = cell.rest_or_taken()
     if taken is None:
         cell.fail(f"{place} was not reached")
         return
     cell.tally.runs += 1
     if of_run or do != "kill":
-        cell.gone([])
+        cell.gone(cell.stages())
         cell.start()
     _rest(cell, taken["at"], f"{place}/{do}")
 
