@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from nvisy.catalog import Catalog
-from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor, SourceDescriptor
+from nvisy.connector.descriptor import (
+    ActionDescriptor,
+    Descriptor,
+    ModelDescriptor,
+    SinkDescriptor,
+    SourceDescriptor,
+)
+from nvisy.graph.misspelling import other_than
 from nvisy.graph.model import Graph
+from nvisy.models.limits import Limits
 
-_Descriptors = Iterable[SourceDescriptor | SinkDescriptor | ActionDescriptor]
+_Descriptors = Sequence[SourceDescriptor | SinkDescriptor | ActionDescriptor]
 _REFERENCE: Mapping[str, Any] = {"type": "string", "pattern": r"\$\{"}
 _TEMPLATE = "#/$defs/{model}"
 
@@ -21,16 +29,23 @@ _TEMPLATE = "#/$defs/{model}"
 def graph_schema(catalog: Catalog) -> dict[str, Any]:
     """The schema (2020-12) of graphs that use this catalogue.
 
-    Names that are not installed here stay valid, with any parameters: another machine may have them.
+    Names that are not installed here stay valid, with any parameters, since another machine may have them; those that
+    are one slip away from an installed one do not.
     """
     schema = Graph.model_json_schema(by_alias=True, ref_template=_TEMPLATE)
     parts = schema["$defs"]
-    for kind, name, descriptors in (
-        ("SourceNode", "provider", catalog.all("source")),
-        ("SinkNode", "provider", catalog.all("sink")),
-        ("ActionNode", "action", catalog.all("action")),
+    sources, sinks, actions = catalog.all("source"), catalog.all("sink"), catalog.all("action")
+    models: Sequence[ModelDescriptor] = catalog.all("model")
+    for kind, name, descriptors, others in (
+        ("SourceNode", "provider", sources, sinks),
+        ("SinkNode", "provider", sinks, sources),
+        ("ActionNode", "action", actions, ()),
     ):
         parts |= _with_params(parts[kind], kind.removesuffix("Node").lower(), name, descriptors)
+        parts[kind]["properties"][name] |= _named(descriptors, others)
+    for action in actions:
+        _with_models(parts[f"action.{action.name}"], models)
+    parts |= _with_connections(parts["Connection"], [*sources, *sinks, *models])
     parts["LoadNode"] = _load_node(parts["SinkNode"])
     parts["SinkNode"]["properties"]["type"] = {"enum": ["sink", "target"]}
     parts["ActionNode"]["properties"]["action"]["not"] = {"const": "load"}
@@ -53,34 +68,90 @@ def drifted(path: Path, catalog: Catalog) -> bool:
 
 
 def _with_params(node: dict[str, Any], kind: str, name: str, descriptors: _Descriptors) -> dict[str, Any]:
-    """Let `node` know the parameters of each descriptor; returns the parts that this refers to."""
+    """Let `node` know the parameters of each descriptor; returns the parts that this refers to.
+
+    What a descriptor cannot do without is required where the node names no connection that may hold it.
+    """
     parts: dict[str, Any] = {}
-    known = []
     node["allOf"] = []
     for descriptor in descriptors:
-        prefix = f"{kind}.{descriptor.name.replace('/', '.')}"
+        prefix = _prefix(kind, descriptor)
         own, needed = _params_schema(descriptor.params, prefix)
         parts |= own
-        known.append({"const": descriptor.name, "description": descriptor.summary})
         then: dict[str, Any] = {"properties": {"params": {"$ref": f"#/$defs/{prefix}"}}}
         if needed:
             then["if"] = {"not": {"required": ["connection"]}}
-            then["then"] = {"required": ["params"]}
-        node["allOf"].append(
-            {"if": {"properties": {name: {"const": descriptor.name}}, "required": [name]}, "then": then}
-        )
-    node["properties"][name] = {**node["properties"][name], "anyOf": [*known, {"type": "string"}]}
+            then["then"] = {"required": ["params"], "properties": {"params": {"required": needed}}}
+        node["allOf"].append(_where(name, descriptor.name, then))
     return parts
 
 
-def _params_schema(model: type[BaseModel], prefix: str) -> tuple[dict[str, Any], bool]:
-    """The parts for one parameter model, under `prefix`, and whether some parameter has to be given.
+def _with_connections(connection: dict[str, Any], descriptors: Iterable[Descriptor]) -> dict[str, Any]:
+    """Let a connection know whose parameters it may hold; returns the parts that this refers to."""
+    parts: dict[str, Any] = {
+        "connection.limits": _params_schema(Limits, "connection.limits")[0]["connection.limits"]
+    }
+    connection["properties"]["limits"]["$ref"] = "#/$defs/connection.limits"
+    known: dict[str, list[Descriptor]] = {}
+    for descriptor in descriptors:
+        known.setdefault(descriptor.name, []).append(descriptor)
+    connection["allOf"] = []
+    for name, several in known.items():
+        ways = []
+        for descriptor in several:
+            prefix = _prefix(_kind(descriptor), descriptor)
+            if isinstance(descriptor, ModelDescriptor):
+                parts |= _params_schema(descriptor.params, prefix)[0]
+            ways.append({"$ref": f"#/$defs/{prefix}"})
+        params = ways[0] if len(ways) == 1 else {"anyOf": ways}
+        connection["allOf"].append(_where("provider", name, {"properties": {"params": params}}))
+    connection["properties"]["provider"] |= _named([several[0] for several in known.values()])
+    return parts
+
+
+def _with_models(params: dict[str, Any], models: Sequence[ModelDescriptor]) -> None:
+    """Let the parameter `model` of an action know the models."""
+    if params["properties"].get("model", {}).get("type") != "string":
+        return
+    own = [model for model in models if "model" not in model.params.model_fields]
+    named = [
+        {"type": "string", "pattern": f"^{model.name}/.+", "description": model.summary}
+        for model in models
+        if model not in own
+    ]
+    known = _named(own)["anyOf"]
+    known[-1]["pattern"] += "[^/]+/.+"  # behind a provider's name comes the provider's own
+    params["properties"]["model"] |= {"anyOf": [*known[:-1], *named, known[-1], dict(_REFERENCE)]}
+
+
+def _named(descriptors: Iterable[Descriptor], others: Iterable[Descriptor] = ()) -> dict[str, Any]:
+    """A name of one of these, or one that is not known here; none of `others`, which are of another kind."""
+    known = [{"const": one.name, "description": one.summary} for one in descriptors]
+    names = [one.name for one in descriptors]
+    foreign = {one.name for one in others} - set(names)
+    return {"anyOf": [*known, {"type": "string", "pattern": other_than(names, foreign)}]}
+
+
+def _where(name: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {name: {"const": value}}, "required": [name]}, "then": then}
+
+
+def _prefix(kind: str, descriptor: Descriptor) -> str:
+    return f"{kind}.{descriptor.name.replace('/', '.')}"
+
+
+def _kind(descriptor: Descriptor) -> str:
+    return type(descriptor).__name__.removesuffix("Descriptor").lower()
+
+
+def _params_schema(model: type[BaseModel], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    """The parts for one parameter model, under `prefix`, and the names of those that have to be given.
 
     Any of its values may be a text with a reference in it. None is required here: a connection may hold it.
     """
     schema = model.model_json_schema(by_alias=True, ref_template=f"#/$defs/{prefix}.{{model}}")
     nested = {f"{prefix}.{name}": _referable(part) for name, part in schema.pop("$defs", {}).items()}
-    needed = bool(schema.pop("required", []))
+    needed: list[str] = schema.pop("required", [])
     return {prefix: _referable(schema), **nested}, needed
 
 

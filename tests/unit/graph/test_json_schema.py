@@ -8,7 +8,7 @@ from tests.unit.graph.fakes import CATALOG, NODES, chain
 
 SCHEMA = graph_schema(CATALOG)
 VALIDATOR = Draft202012Validator(SCHEMA)
-CHUNK, INDEX = NODES["chunk"], NODES["index"]
+FILES, _, CHUNK, EMBED, INDEX = NODES.values()
 
 
 def errors(value) -> list[str]:
@@ -29,7 +29,17 @@ def test_it_is_a_valid_schema():
         chain(chunk={**CHUNK, "params": {"size": "${SIZE}"}}),
         chain(chunk={**CHUNK, "_comment": "x", "params": {"size": 4, "_comment": "x"}}),
         chain(chunk={"id": "chunk", "type": "action", "action": "somebody-else", "params": {"x": 1}}),
+        chain(chunk={"id": "chunk", "type": "action", "action": "redact"}),
+        chain(index={"id": "index", "type": "sink", "provider": "acme/table", "params": {"x": 1}}),
+        chain(index={"id": "index", "type": "sink", "provider": "vector/milvus"}),
+        chain(embed={**EMBED, "params": {"model": "openai/text-embedding-3-small"}}),
+        chain(embed={**EMBED, "params": {"model": "acme/letters"}}),
+        chain(embed={**EMBED, "params": {"model": "${MODEL:-local/hash}"}}),
         chain(index={"id": "index", "type": "sink", "provider": "vector/remote", "connection": "db"}),
+        {
+            **chain(),
+            "connections": {"c1": {"provider": "acme", "params": {"x": 1}, "limits": {"maxInFlight": 4}}},
+        },
         {
             "id": "x",
             "nodes": [
@@ -60,6 +70,26 @@ def test_editors_accept_what_the_loader_accepts(value):
         (
             chain(index={"id": "i", "type": "sink", "provider": "vector/remote"}),
             "'params' is a required property",
+        ),
+        (chain(files={**FILES, "params": {}}), "/nodes/0/params 'path' is a required property"),
+        (chain(files={**FILES, "provider": "object/fles"}), "/nodes/0/provider "),
+        (chain(files={**FILES, "provider": "vector/sqlite"}), "/nodes/0/provider "),
+        (chain(index={**INDEX, "provider": "vector/sqllite"}), "/nodes/4/provider "),
+        (chain(chunk={**CHUNK, "action": "chnk"}), "/nodes/2/action "),
+        (chain(chunk={**CHUNK, "action": "chunks"}), "/nodes/2/action "),
+        (chain(chunk={**CHUNK, "action": "cuhnk"}), "/nodes/2/action "),
+        (chain(chunk={**CHUNK, "action": ""}), "/nodes/2/action "),
+        (chain(embed={**EMBED, "params": {"model": "local/hsh"}}), "/nodes/3/params/model "),
+        (chain(embed={**EMBED, "params": {"model": "openai"}}), "/nodes/3/params/model "),
+        (chain(embed={**EMBED, "params": {}}), "/nodes/3/params 'model' is a required property"),
+        (
+            {**chain(), "connections": {"c1": {"provider": "openai", "params": {"apiKye": "x"}}}},
+            "/connections/c1/params ",
+        ),
+        ({**chain(), "connections": {"c1": {"provider": "opnai"}}}, "/connections/c1/provider "),
+        (
+            {**chain(), "connections": {"c1": {"provider": "openai", "limits": {"maxInFlight": 0}}}},
+            "/connections/c1/limits/maxInFlight ",
         ),
         (chain(chunk={**CHUNK, "id": "a b"}), "/nodes/2/id "),
         (chain(chunk={**CHUNK, "retry": {"backoff": "linear"}}), "/nodes/2/retry/backoff "),
