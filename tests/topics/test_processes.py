@@ -2,12 +2,22 @@
 
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from tests.topics.drive import drain, numbers, reader, records, until, write, writer
 
+_WRITE_WHEN_TOLD = """
+import sys
+from tests.topics.drive import Place, records, writer
+session = Place(sys.argv[1] or None, sys.argv[2]).open().session(writer(*sys.argv[3:]))
+print("ready", flush=True)
+for number in sys.stdin:
+    session.append(records(sys.argv[4], [int(number)]))
+    session.commit({})
+"""
 _WRITE_FOR_EVER = """
 import sys
 from tests.topics.drive import Place, records, writer
@@ -23,9 +33,9 @@ while True:
 """
 
 
-def _start(place, graph: str, *topics: str) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-c", _WRITE_FOR_EVER, place.url or "", place.root, graph, *topics]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE)
+def _start(place, graph: str, *topics: str, program: str = _WRITE_FOR_EVER) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-c", program, place.url or "", place.root, graph, *topics]
+    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> int:
@@ -33,6 +43,7 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
     process.kill()
     said = process.stdout.read().split(b"\n")
     process.stdout.close()
+    process.stdin.close()
     process.wait()
     whole = [line for line in said[:-1] if line]
     return int(whole[-1]) if whole else 0
@@ -40,12 +51,23 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
 
 def test_a_reader_in_another_process_sees_a_commit_within_milliseconds(opened, place, log, graph, topic):
     session = opened().session(reader(graph, topic))
-    session.poll(1, 0.1)
-    process = _start(place, graph, topic)
+    process = _start(place, graph, topic, program=_WRITE_WHEN_TOLD)
     process.stdout.readline()
-    began = time.monotonic()
-    until(lambda: session.poll(1000, 0.5))
-    assert time.monotonic() - began < 5
+    told: list[float] = []
+
+    def tell() -> None:
+        told.append(time.monotonic())
+        process.stdin.write(b"%d\n" % len(told))
+        process.stdin.flush()
+
+    def delay_s() -> float:
+        threading.Timer(0.05, tell).start()
+        until(lambda: session.poll(1000, 5))
+        return time.monotonic() - told[-1]
+
+    until(
+        lambda: delay_s() < 0.2
+    )  # a busy machine needs several attempts, a reader that looks rarely has none
     _kill(process)
     session.close()
 

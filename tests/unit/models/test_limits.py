@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
 
 import numpy as np
 import pytest
@@ -81,11 +83,13 @@ def test_no_minute_holds_more_tokens_than_the_limit_however_unevenly_they_come(
     opened: Opened, chars: list[int]
 ):
     clock = Clock()
-    count = 4 * 80_000 * len(chars) // sum(chars) + 4
+    count = 2 * 80_000 * len(chars) // sum(chars) + 8  # two minutes
     grants = turns(opened(clock=clock, tokens_per_minute=20_000), clock, count, chars)
-    for grant in grants:
-        within = [one.tokens for one in grants if grant.at <= one.at < grant.at + 60]
-        assert sum(within) <= 20_000
+    at = [grant.at for grant in grants]
+    assert at == sorted(at)
+    spent = np.cumsum([0, *(grant.tokens for grant in grants)])
+    a_minute_later = np.searchsorted(at, np.array(at) + 60)
+    assert max(spent[a_minute_later] - spent[np.searchsorted(at, at)]) <= 20_000
 
 
 def test_uneven_calls_use_both_limits_up(opened: Opened):
@@ -128,17 +132,15 @@ def test_the_calls_of_a_process_that_died_are_struck_off(opened: Opened, tmp_pat
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "limits.db")], check=True)
     allowance = opened(max_in_flight=1)
     assert allowance._in_transaction(allowance._in_flight) == 1
-    started = time.monotonic()
-    allowance.take(0)
-    assert time.monotonic() - started < 10
+    assert isinstance(allowance._in_transaction(lambda: allowance._reserve(0)), Grant)
 
 
 def test_a_pause_that_the_server_asks_for_holds_for_everybody(opened: Opened):
     one, other = opened(), opened()
+    started = time.time()
     one.refused(0.3)
-    started = time.monotonic()
-    other.take(0)
-    assert time.monotonic() - started > 0.25
+    assert other.take(0).at >= started + 0.3
+    assert time.time() >= started + 0.3
 
 
 def test_calls_that_already_had_a_turn_wait_the_pause_out(opened: Opened):
@@ -197,7 +199,7 @@ def test_closing_ends_calls_that_wait(opened: Opened):
     thread.start()
     time.sleep(0.03)
     allowance.close()
-    thread.join(2)
+    thread.join(60)
     assert said
 
 
@@ -233,48 +235,44 @@ def test_a_model_of_this_process_has_no_limits(tmp_path: Path):
     assert limited(model, Limits(max_in_flight=1), tmp_path, "c") is model
 
 
-def drive(server: ModelServer, state: Path, seconds: float, **limits: int) -> int:
-    """Ask as fast as the limits allow, eight threads for `seconds`. Returns calls that were answered."""
+def drive(server: ModelServer, state: Path, calls: int, **limits: int) -> None:
+    """Ask as fast as the limits allow, in eight threads, until `calls` were answered."""
     params = OpenAIParams.model_validate({"model": "x", "baseUrl": server.url, "dimensions": 8})
     model = limited(DESCRIPTOR.open(params), Limits(**limits), state, "c")
     assert isinstance(model, LimitedModel)
-    answered = [0] * 8
-    until = time.monotonic() + seconds
+    left = Semaphore(calls)
 
     def ask(worker: int) -> None:
-        while time.monotonic() < until:
+        while left.acquire(blocking=False):
             try:
-                model.embed([f"text {worker} {answered[worker]} " * 20])
+                model.embed([f"text {worker} " * 20])
             except Transient:
-                continue
-            answered[worker] += 1
+                left.release()
 
-    threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(ask, range(8)))
     model.close()
-    return sum(answered)
 
 
-def test_two_users_of_a_connection_use_the_limit_up_and_no_call_is_refused(tmp_path: Path):
-    limits = {"requests_per_minute": 3000, "tokens_per_minute": 1_000_000, "max_in_flight": 16}
-    with ModelServer(latency_s=0.02, **limits) as server:
-        users = [
-            threading.Thread(target=drive, args=(server, tmp_path, 3.0), kwargs=limits) for _ in range(2)
-        ]
-        for user in users:
-            user.start()
-        for user in users:
-            user.join()
+def test_two_users_of_a_connection_share_its_turns_and_use_the_limit_up(opened: Opened):
+    clock = Clock()
+    users = [opened(clock=clock, requests_per_minute=600) for _ in range(2)]
+    at = [turns(users[number % 2], clock, 1)[0].at for number in range(200)]
+    assert np.allclose(np.diff(at[20:]), 60 / (0.98 * 600))
+
+
+def test_two_users_of_a_connection_have_no_call_refused(tmp_path: Path):
+    limits = {"requests_per_minute": 3000, "tokens_per_minute": 1_000_000, "max_in_flight": 6}
+    with ModelServer(latency_s=0.02, **limits) as server, ThreadPoolExecutor(2) as users:
+        list(users.map(lambda _: drive(server, tmp_path, 40, **limits), range(2)))
+    assert len(server.calls) == 80
     assert server.over_limit == 0
-    assert server.most_in_flight <= 16
-    assert len(server.calls) >= 0.9 * 3000 / 60 * 3
+    assert 1 < server.most_in_flight <= 6
 
 
 def test_a_server_that_allows_less_than_was_said_is_left_alone_as_it_asks(tmp_path: Path):
     with ModelServer(max_in_flight=2, latency_s=0.05, retry_after="0.3") as server:
-        answered = drive(server, tmp_path, 2.0)
-    assert answered > 0
-    assert server.over_limit <= 8 * (2.0 / 0.3 + 2)  # the eight threads once in each pause, and no more
+        drive(server, tmp_path, 30)
+    answered = sorted(call.at for call in server.calls)
+    pauses = 1 + (answered[-1] - answered[0]) / 0.3
+    assert server.over_limit <= 8 * (pauses + 1)  # the eight threads once in each pause, and no more
