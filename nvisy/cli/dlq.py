@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -46,7 +46,7 @@ def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead letter with its headers and the bytes that failed."""
+    """Show one dead letter: what failed where, and the bytes that did. --json has its headers too."""
     with _opened(graph) as (log, graph_id):
         letter = _letter(log, graph_id, letter_id)
         headers = _headers(log, graph_id, letter)
@@ -55,11 +55,8 @@ def show(
         said = {name: value.decode("utf-8", "replace") for name, value in headers}
         say_json({**letter.as_json(), "headers": said, "original_base64": original})
         return
-    for name, value in letter.as_json().items():
-        say(f"{name:14}{printable(str(value))}")
-    say("\nheaders")
-    for name, content in headers:
-        say(f"  {name}: {printable(content.decode('utf-8', 'backslashreplace'))}")
+    for name, value in _facts(letter, dict(headers)):
+        say(f"{name:11}{printable(value)}")
     say("\n" + _original(letter, _content(letter)))
 
 
@@ -73,11 +70,33 @@ def _opened(path: Any) -> Iterator[tuple[Log, str]]:
         log.close()
 
 
+def _facts(letter: DeadLetter, headers: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """What there is to say of a dead letter, each thing once."""
+    read_at = "/".join(
+        headers.get(f"__connect.errors.{name}", b"?").decode("utf-8", "backslashreplace")
+        for name in ("topic", "partition", "offset")
+    )
+    again = "replaying the same bytes may succeed" if letter.retryable else "the same bytes would fail again"
+    yield "id", letter.id
+    yield "document", f"{letter.key} of {letter.source}"
+    yield "place", letter.uri or "not known"
+    yield "failed", f"{_when(letter)} UTC, at {letter.node}, on the way to {letter.outlet}"
+    yield "kind", letter.kind
+    yield "message", letter.message
+    yield "attempts", f"{letter.attempts}; {again}"
+    yield "read from", f"{read_at}, by the stage {letter.stage}"
+    yield "bytes", f"{letter.size:,}, SHA-256 {letter.sha256}"
+    yield "run", letter.run or "not known"
+
+
+def _when(letter: DeadLetter) -> str:
+    return datetime.fromtimestamp(letter.failed_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _row(letter: DeadLetter) -> tuple[str, ...]:
-    when = datetime.fromtimestamp(letter.failed_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return (
         letter.id,
-        when,
+        _when(letter),
         letter.node,
         letter.kind,
         one_line(letter.key, 50),

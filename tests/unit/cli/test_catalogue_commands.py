@@ -10,9 +10,10 @@ import pytest
 from nvisy import doctor
 from nvisy.catalog import Broken, Catalog
 from nvisy.doctor import examine
+from nvisy.graph.parse import parse
 from nvisy.runtime.settings import Settings
 from tests.unit.cli.conftest import Call
-from tests.unit.graph.fakes import CATALOG
+from tests.unit.graph.fakes import CATALOG, chain
 
 
 def test_the_catalogue_is_listed_by_kind(nvisy: Call) -> None:
@@ -25,8 +26,27 @@ def test_the_catalogue_is_listed_by_kind(nvisy: Call) -> None:
 
 def test_a_node_is_shown_with_its_parameters(nvisy: Call) -> None:
     shown = nvisy("nodes", "chunk").out
-    assert "    size: integer, 1200 unless given\n        Characters of a chunk.\n" in shown
+    assert "    size: whole number, 1200 unless given\n        Characters of a chunk.\n" in shown
     assert "primitive" not in shown
+
+
+def test_what_every_graph_may_have_is_listed_too(nvisy: Call) -> None:
+    lines = [line.split()[:2] for line in nvisy("nodes").out.splitlines()]
+    assert [line for line in lines if line[0] == "node"] == [
+        ["node", "branch"],
+        ["node", "fanout"],
+        ["node", "fanin"],
+    ]
+    shown = nvisy("nodes", "branch").out
+    assert (
+        "    routes: list of {port: text, when: text}, required\n        Ways out, tried in this order.\n"
+        in shown
+    )
+    (entry,) = nvisy("nodes", "branch", "--json").json()
+    value = chain(text=entry["example"])
+    value["edges"][1]["port"] = "code"
+    parse(json.dumps(value))
+    assert 'did you mean "fanin"?' in nvisy("nodes", "fan-in").err
 
 
 def test_secrets_and_choices_are_told_apart(nvisy: Call) -> None:

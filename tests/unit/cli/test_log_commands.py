@@ -113,11 +113,15 @@ def test_open_dead_letters_are_listed(nvisy: Call, graph: Path) -> None:
 
 
 @pytest.mark.usefixtures("letter")
-def test_a_dead_letter_is_shown_with_headers_and_bytes_that_cannot_drive_the_terminal(
+def test_a_dead_letter_is_shown_once_over_and_its_bytes_cannot_drive_the_terminal(
     nvisy: Call, graph: Path
 ) -> None:
     ended = nvisy("dlq", "show", graph, "0-0")
-    assert "  nvisy.error.kind: decode\n" in ended.out
+    facts = dict(line.split(maxsplit=1) for line in ended.out.split("\n\n")[0].splitlines())
+    assert (facts["document"], facts["kind"]) == ("bad.pdf of files", "decode")
+    assert facts["attempts"] == "1; the same bytes would fail again"
+    assert facts["read"] == "from  docs.files/0/7, by the stage text"
+    assert ended.out.count("the file is damaged") == ended.out.count("decode") == 1
     assert "the 10 bytes that failed\n%PDF\\x1b[31m\\xff\n" in ended.out
     assert "\x1b" not in ended.out
     shown = nvisy("dlq", "show", graph, "0-0", "--json").json()
