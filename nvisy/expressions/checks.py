@@ -38,7 +38,8 @@ def check_result(given: Any, wanted: FieldType) -> None:
             f"it gives a {base}, which no record can hold", column=1, hint="write string(…)"
         )
     if not _fits(name, base, wanted):
-        message = f"it gives {name}, but {wanted.value} is needed here"
+        given_name = base if "dyn" in name else name
+        message = f"it gives {given_name}, but {wanted.value} is needed here"
         raise ExpressionError(message, column=1, hint=_HINTS.get(wanted))
 
 

@@ -29,8 +29,14 @@ _SYNTAX: tuple[tuple[re.Pattern[str], str, str | None], ...] = (
     (re.compile(r".*input '<EOF>' .*"), "the expression ends too early", None),
     (re.compile(r"(?:extraneous|mismatched) input '(.*)' expecting .*"), r"unexpected \1", None),
     (re.compile(r"token recognition error at: '(.*)'"), r"unexpected \1", None),
+    (
+        re.compile(r"has\(\) argument must be a field selection"),
+        "has(…) asks for a field of a map, as in has(metadata.lang)",
+        "where the name is no word, write 'x-y' in metadata",
+    ),
 )
 
+_COMPARED = re.compile(r"[=<>]\s*$")
 _TOO_DEEP = re.compile(r"recursion (?:depth|limit)")
 _TYPE_NAMES = {"null_type": "null", "int64": "int", "uint64": "uint"}
 
@@ -51,9 +57,7 @@ def compile_error(said: str, text: str, fields: Mapping[str, FieldType]) -> Expr
         return _unknown_name(unknown[1], text, column, fields)
     if overload := _OVERLOAD.search(message):
         return _no_overload(overload[1], overload[2], column)
-    if message.startswith("Syntax error: "):
-        return _syntax_error(message.removeprefix("Syntax error: "), column)
-    return ExpressionError(message, column=column)
+    return _syntax_error(message.removeprefix("Syntax error: "), column)
 
 
 def runtime_cause(said: str) -> str:
@@ -89,6 +93,8 @@ def _unknown_name(name: str, text: str, column: int, fields: Mapping[str, FieldT
         f"{m}.{root}" for m in fields if fields[m] is FieldType.MAP
     ]
     meant = f"did you mean {close[0]!r}? " if close else ""
+    if _COMPARED.search(text[: column - 1]):
+        meant = f"a text is written in quotes, {root!r}; "
     hint = f"{meant}fields: {', '.join(sorted(fields)) or 'none'}"
     return ExpressionError(f"unknown field {root!r}", column=column, hint=hint)
 
@@ -110,6 +116,8 @@ def _no_overload(function: str, types: str, column: int) -> ExpressionError:
 def _overload_hint(function: str, types: str) -> str | None:
     if function == "_?_:_":
         return "a bool comes before the '?', and both results have one type"
+    if function == "@in" and types.endswith(("string)", "wrapper(string))")):
+        return "to look for a part of a text write contains('…')"
     if function in {"_[_]", "@in"}:
         return None
     if "string" in types and re.search(r"\b(int|double|uint)\b", types):

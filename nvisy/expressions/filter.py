@@ -29,6 +29,7 @@ from nvisy.expressions.checks import check_result
 from nvisy.expressions.expression import check
 from nvisy.expressions.faults import operator_name
 from nvisy.expressions.fields import FieldType
+from nvisy.expressions.filter_hints import IN_A_TEXT, hint_for, written
 from nvisy.expressions.filter_tree import (
     And,
     Compare,
@@ -70,10 +71,6 @@ SEARCH_FIELDS: Mapping[str, FieldType] = {
 """What a search filter may use: every record of every index has these."""
 
 _SCALARS = frozenset(name for name, kind in SEARCH_FIELDS.items() if kind is not FieldType.MAP)
-_ALLOWED = (
-    "a filter compares key, source_uri or metadata.NAME with a string, a number, true or false "
-    "(== != < <= > >=, in […]), asks has(metadata.NAME) or 'text' in metadata.NAME, and joins with && || !"
-)
 _OPERATORS: dict[str, Operator] = {
     "_==_": "==",
     "_!=_": "!=",
@@ -95,7 +92,11 @@ def parse_filter(text: str) -> Filter:
     Raises:
         ExpressionError: It does not compile, or uses what not every store can answer; with the column.
     """
-    checked, given = check(text, SEARCH_FIELDS)
+    try:
+        checked, given = check(text, SEARCH_FIELDS)
+    except ExpressionError as error:
+        hint = IN_A_TEXT if error.message.startswith("'in' cannot be applied") else error.hint
+        raise ExpressionError(error.message, column=error.column, hint=hint) from None
     check_result(given, FieldType.BOOL)
     return _filter(tree_of(checked))
 
@@ -159,6 +160,8 @@ def _field(node: Node) -> Field:
 
 def _operand(node: Node) -> Operand:
     value = node.value
+    if written(node) not in (None, "metadata"):
+        raise _two_fields(node)
     if node.kind != "const" or isinstance(value, bytes):
         raise _refused(node)
     if value is None:
@@ -177,4 +180,10 @@ def _refused(node: Node) -> ExpressionError:
         what, column = f"{node.name!r} in this place", node.start
     else:
         what, column = f"a {_NAMELESS[node.kind]} in this place", node.start
-    return ExpressionError(f"a filter cannot use {what}", column=column, hint=_ALLOWED)
+    return ExpressionError(f"a filter cannot use {what}", column=column, hint=hint_for(node))
+
+
+def _two_fields(node: Node) -> ExpressionError:
+    message = f"a filter cannot compare with another field, {written(node)}"
+    hint = "compare with a value; a text is written in quotes"
+    return ExpressionError(message, column=node.start, hint=hint)

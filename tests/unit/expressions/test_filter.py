@@ -74,22 +74,51 @@ def test_chains_of_and_and_or_are_flat() -> None:
         ("1 == 1", 1, "a constant in this place"),
         ("metadata.flag", 1, "compare it, as with == true"),
         ("key == 'a' && !metadata['flag']", 16, "compare it, as with == true"),
-        ("key.startsWith('a')", 15, "a filter cannot use 'startsWith'; a filter compares key"),
-        ("size(key) > 1", 5, "a filter cannot use 'size'"),
-        ("metadata.n + 1 == 2", 12, "a filter cannot use '+'"),
+        ("key.startsWith('a/')", 15, "write key >= 'a/' && key < 'a0'; a filter compares key"),
+        (
+            "metadata['x-y'].startsWith('a')",
+            27,
+            "write metadata['x-y'] >= 'a' && metadata['x-y'] < 'b'; a filter",
+        ),
+        (
+            "key.endsWith('a')",
+            13,
+            "a filter cannot use 'endsWith'; let a `map` node compute it into a metadata",
+        ),
+        ("size(key) > 1", 5, "a filter cannot use 'size'; let a `map` node compute it"),
+        (
+            "'x' in key",
+            5,
+            "a filter cannot look for a part of a text: compare all of it, as in key == 'a.md'",
+        ),
+        ("'x' in source_uri", 5, "a filter cannot look for a part of a text"),
+        ("metadata.tags.contains('x')", 23, "if it is a list, write 'x' in metadata.tags"),
+        ("int(metadata.page) > 3", 4, "values keep the type they have in metadata"),
+        ("metadata.lang == en", 18, "a text is written in quotes, 'en'"),
+        ("has(key)", 5, "has(…) asks for a field of a map, as in has(metadata.lang)"),
+        ("metadata", 1, "it gives map, but bool is needed here"),
+        ("metadata.n + 1 == 2", 12, "a filter cannot use '+'; let a `map` node compute it"),
         ("-metadata.n == 1", 1, "a filter cannot use '-'"),
-        ("coalesce(metadata.n, 1) == 2", 9, "a filter cannot use 'coalesce'"),
-        ("key == 'a' ? true : false", 12, "a filter cannot use '? :'"),
-        ("metadata.a.b == 1", 1, "'b' in this place"),
+        ("coalesce(metadata.n, 1) == 2", 9, "ask has(metadata.NAME) or !has(metadata.NAME)"),
+        ("key == 'a' ? true : false", 12, "a filter cannot use '? :'; say it with && and ||"),
+        ("metadata.a.b == 1", 1, "'b' in this place; metadata has one level of fields"),
         ("metadata.a[0] == 1", 11, "'[ ]'"),
-        ("metadata[key] == 1", 9, "'[ ]'"),
-        ("key == source_uri", 8, "'source_uri' in this place"),
-        ("metadata.a == metadata.b", 15, "'b' in this place"),
-        ("metadata.a in metadata.b", 1, "'a' in this place"),
+        ("metadata[key] == 1", 9, "'[ ]'; a field of metadata is named by a text, as in metadata['x-y']"),
+        (
+            "key == source_uri",
+            8,
+            "a filter cannot compare with another field, source_uri; compare with a value",
+        ),
+        ("metadata.a == metadata.b", 15, "cannot compare with another field, metadata.b"),
+        ("metadata.a in metadata.b", 1, "cannot compare with another field, metadata.a"),
         ("string == metadata.a", 1, "'string' in this place"),
-        ("metadata == {}", 1, "'metadata' in this place"),
-        ("[1].exists(x, metadata.n == x)", 1, "a map or a loop"),
-        ("metadata.tags == ['a']", 18, "a list in this place"),
+        ("metadata == {}", 1, "'metadata' in this place; name a field of it, metadata.NAME"),
+        (
+            "[1].exists(x, metadata.n == x)",
+            1,
+            "a map or a loop in this place; ask what a list holds with 'text' in metadata.NAME",
+        ),
+        ("metadata.tags == ['a']", 18, "a list in this place; ask for one of its elements"),
         ("has(metadata.a) == true", 4, "'a' in this place"),
         ("metadata.a == null", 15, "a filter cannot use null; ask has(…) or !has(…)"),
         ("metadata.a == b'x'", 15, "a constant in this place"),
@@ -235,3 +264,23 @@ def test_a_number_beyond_every_float_is_no_trap() -> None:
     tree = parse_filter("metadata.n > 1")
     assert matches(tree, {"key": "k", "metadata": {"n": 10**400}})
     assert not matches(tree, {"key": "k", "metadata": {"n": math.nan}})
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=3),
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3), max_size=3
+    ),
+)
+@settings(deadline=None)
+def test_what_is_offered_for_a_prefix_finds_the_texts_that_begin_with_it(
+    prefix: str, rest: list[str]
+) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        parse_filter(f"key.startsWith({literal(prefix)})")
+    offered = (caught.value.hint or "").partition("; a filter compares")[0].removeprefix("write ")
+    if offered.startswith("key >="):
+        tree = parse_filter(offered)
+        assert all(matches(tree, {"key": prefix + more}) for more in rest)
+        assert matches(tree, {"key": prefix})
+        assert not any(matches(tree, {"key": more}) for more in rest if not more.startswith(prefix))
