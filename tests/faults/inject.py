@@ -78,6 +78,8 @@ def obey(order: dict[str, Any], point: Point) -> None:
     match order["do"]:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "kill_later":
+            threading.Timer(order["seconds"], os.kill, (os.getpid(), signal.SIGKILL)).start()
         case "kill_parent":
             os.kill(order["run"], signal.SIGKILL)
         case "kill_all":

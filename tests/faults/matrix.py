@@ -41,6 +41,7 @@ class Row:
         quick: Cells of the bounded part; none where the row does not fit into it.
         dup: Bar for texts asked once more, per fault; None where there is none.
         ttr_s: Bar for the time from a fault to rest; None where the row has another.
+        alone: It harms a server that other cells use: none is played beside it.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Row:
     quick: Sequence[Where] = (SMALLEST,)
     dup: float | None = None
     ttr_s: float | None = None
+    alone: bool = False
 
     @property
     def number(self) -> int:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 DIMENSIONS = 8
 BAD = "BAD"
 """A document that begins like this cannot be split."""
+REFUSED = "REFUSE"
+"""A document with this word in it is refused by a sink that a row has told so."""
 LOUD = "river"
 """A passage with this word takes the other branch."""
 BRIEF = "cloud"
@@ -90,7 +92,7 @@ class _Key:
 
     @property
     def failed(self) -> bool:
-        return self.latest is not None and self.latest.startswith(BAD)
+        return self.latest is not None and (self.latest.startswith(BAD) or REFUSED in self.latest)
 
     def candidates(self) -> list[str | None]:
         return [*self.settled, *self.since] if self.failed else [self.latest]

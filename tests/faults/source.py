@@ -35,7 +35,7 @@ class Source:
         del self._now[key]
         self.oracle.says(key, None)
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """Documents there are now."""
         return sorted(self._now)
 
@@ -59,7 +59,7 @@ class Source:
 
     def edit(self, count: int = 6) -> None:
         """A round of edits: as many documents changed, each in a way of its own, no document twice."""
-        for key in self.rng.sample(self.keys(), min(count, len(self._now))):
+        for key in self.rng.sample(self.names(), min(count, len(self._now))):
             self.rng.choice(
                 (
                     self._append,
@@ -78,7 +78,7 @@ class Source:
         if gone and self.rng.random() < 0.5:
             self.write(self.rng.choice(gone), self.document(2))
         if len(self._now) > 12:
-            self.delete(self.rng.choice(self.keys()))
+            self.delete(self.rng.choice(self.names()))
         if len(self._now) < 20:
             self.write(f"n{self._serial:05}.txt", self.document(2))
 

@@ -1,0 +1,54 @@
+"""F2: a stage that is killed again and again, sooner than it commits when it is busy."""
+
+from __future__ import annotations
+
+import time
+
+from nvisy.fault_points import Point
+from tests.faults.cell import Cell
+from tests.faults.matrix import CHAIN, SHAPES, Row
+from tests.faults.orders import Place
+from tests.faults.stores import held
+
+COMMIT_S = 0.25
+"""How often a busy stage commits."""
+LIVES = 10
+LIVES_OF_A_RUN = 5
+"""After so many a run gives its stage up, and the user starts it again."""
+READS = Place("split", Point.DECODED)
+
+
+def play(cell: Cell) -> None:
+    """A load that lasts for all lives, each of which ends 0.15 s after it has read something."""
+    cell.model.latency_s = 0.1
+    cell.graph["connections"]["model"]["limits"] = {"maxInFlight": 1}
+    cell.source.fill(160)
+    done = [0]
+    for life in range(LIVES):
+        cell.orders.give(READS, "kill_later", run=0, seconds=0.6 * COMMIT_S)
+        if life % LIVES_OF_A_RUN == 0:
+            if life:
+                cell.kill()
+            cell.start()
+        taken = cell.orders.wait_taken(30)
+        if taken is None:
+            cell.fail(f"life {life + 1} read nothing: {cell.said()}")
+            return
+        cell.tally.runs += 1
+        time.sleep(0.6 * COMMIT_S)
+        done.append(len(set(cell.model.texts)))
+        if done[-1] == len(cell.oracle.texts()):
+            break
+    idle = sum(before == after for before, after in zip(done[::2], done[2::2], strict=False))
+    cell.expect(not idle, f"{idle} pairs of lives brought nothing forward: {done}")
+    cell.model.latency_s = 0.0
+    began = time.monotonic()
+    cell.kill()
+    cell.start()
+    cell.rest(began)
+    cell.expect(bool(held(cell.store, "index")), "nothing arrived")
+    cell.stop()
+    cell.finish()
+
+
+ROW = Row("F2", "killed every 0.15 s, sooner than a busy stage commits", play, where=CHAIN + SHAPES, dup=32)
