@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Cell:
         self.folder = folder
         self.name = name
         self.tally = Tally()
+        self._machine = 0
         self.oracle = Oracle(setting.shape)
         self.source = Source(folder / "docs", self.oracle, f"{setting.seed}/{row}/{setting}")
         self.orders = Orders(folder / "orders")
@@ -87,12 +89,16 @@ class Cell:
         self._said = folder / "stderr.txt"
         (folder / "steps.py").write_text(STEPS)
 
+    def elsewhere(self) -> None:
+        """From now on runs are on another machine, as it were: with a folder of their own."""
+        self._machine += 1
+
     # --- running -----------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> Path:
         """The folder that a run keeps on this machine."""
-        return self.folder / ".nvisy"
+        return self.folder / (f"machine{self._machine}" if self._machine else ".nvisy")
 
     @property
     def environ(self) -> dict[str, str]:
@@ -100,7 +106,8 @@ class Cell:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NVISY_")}
         log = {"NVISY_LOG": f"kafka://{self.servers.kafka.bootstrap}"} if self.setting.log == "kafka" else {}
         paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
-        return {**kept, **log, **self.orders.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        state = {"NVISY_STATE": str(self.state), "PYTHONPATH": os.pathsep.join(paths)}
+        return {**kept, **log, **self.orders.environ, **state}
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         """`nvisy run GRAPH ARGUMENTS`, without waiting for anything. The cell ends it in the end."""
@@ -192,6 +199,11 @@ class Cell:
         text = self._said.read_text(errors="replace") if self._said.exists() else ""
         return " | ".join(text.splitlines()[-6:])
 
+    def reach_store_at(self, address: str) -> None:
+        """Sinks are told this address; before the first run."""
+        self.store.seen_as = address
+        self.graph = graph(self.setting.shape, self.name, self.store.sink(), self.model.url)
+
     # --- judging -----------------------------------------------------------------------------------------------
 
     def rest(self, since: float | None = None, *, timeout_s: float = REST_S) -> float:
@@ -251,6 +263,16 @@ class Cell:
         """Note what is wrong, and end the cell."""
         self.expect(right=False, otherwise=why)
         raise CellFailed
+
+    @contextmanager
+    def saying(self, what: str) -> Iterator[None]:
+        """What fails within says `what` was going on."""
+        before = len(self.tally.failures)
+        try:
+            yield
+        finally:
+            failures = self.tally.failures
+            failures[before:] = [f"{failure} [{what}]" for failure in failures[before:]]
 
     def note(self, text: str) -> None:
         """Something that the table should say."""

@@ -25,6 +25,8 @@ class Store(Protocol):
     """A store that sinks write into; its reading shares no code with the product."""
 
     kind: str
+    seen_as: str
+    """Where the sink is told that it is: something may stand in between."""
 
     def sink(self) -> Mapping[str, Any]:
         """`provider` and `params` of a sink, the collection left out."""
@@ -50,9 +52,10 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.seen_as = str(path)
 
     def sink(self) -> Mapping[str, Any]:
-        return {"provider": "vector/sqlite", "params": {"path": str(self.path)}}
+        return {"provider": "vector/sqlite", "params": {"path": self.seen_as}}
 
     def rows(self, collection: str) -> Iterable[Row]:
         if not self.path.exists():
@@ -72,13 +75,11 @@ class PostgresStore:
 
     kind = "pgvector"
 
-    def __init__(self, dsn: str, seen_as: str = "") -> None:
-        """`seen_as` is the dsn that the sink is given, where something stands in between."""
-        self.dsn = dsn
-        self._seen_as = seen_as or dsn
+    def __init__(self, dsn: str) -> None:
+        self.dsn = self.seen_as = dsn
 
     def sink(self) -> Mapping[str, Any]:
-        return {"provider": "vector/pgvector", "params": {"dsn": self._seen_as}}
+        return {"provider": "vector/pgvector", "params": {"dsn": self.seen_as}}
 
     def rows(self, collection: str) -> Iterable[Row]:
         import psycopg
@@ -95,14 +96,12 @@ class QdrantStore:
 
     kind = "qdrant"
 
-    def __init__(self, url: str, seen_as: str = "") -> None:
-        """`seen_as` is the url that the sink is given, where something stands in between."""
-        self.url = url
-        self._seen_as = seen_as or url
+    def __init__(self, url: str) -> None:
+        self.url = self.seen_as = url
         self._client = httpx.Client(base_url=url, timeout=10)
 
     def sink(self) -> Mapping[str, Any]:
-        return {"provider": "vector/qdrant", "params": {"url": self._seen_as}}
+        return {"provider": "vector/qdrant", "params": {"url": self.seen_as}}
 
     def rows(self, collection: str) -> Iterable[Row]:
         found: list[Row] = []

@@ -93,7 +93,11 @@ def _die(cell: Cell, place: Place, do: str, *, nth: int) -> None:
     if of_run or do != "kill":
         cell.gone(cell.stages())
         cell.start()
-    _rest(cell, taken["at"], f"{place}/{do}")
+    with cell.saying(f"--only {place}/{do}"):
+        cell.rest(taken["at"])
+        cell.expect(
+            cell.running.poll() is None, f"the run did not survive it: exit code {cell.running.poll()}"
+        )
 
 
 def _die_at_the_end(cell: Cell, place: Place, do: str) -> None:
@@ -106,19 +110,9 @@ def _die_at_the_end(cell: Cell, place: Place, do: str) -> None:
         cell.fail(f"{place} was not reached")
         return
     cell.tally.runs += 1
-    cell.run()
-    _rest(cell, taken["at"], f"{place}/{do}")
-
-
-def _rest(cell: Cell, since: float, which: str) -> None:
-    before = len(cell.tally.failures)
-    try:
-        cell.rest(since)
-    finally:
-        for failure in cell.tally.failures[before:]:
-            cell.tally.failures[before:] = [f"{failure} [--only {which}]"]
-    code = cell.process.poll() if cell.process is not None else None
-    cell.expect(code in (None, 0, 4), f"the run did not survive it: exit code {code} [--only {which}]")
+    with cell.saying(f"--only {place}/{do}"):
+        cell.run()
+        cell.rest(taken["at"])
 
 
 ROW = Row("F1", "kill -9 at every fault point: a stage, the run, all", play, dup=32, ttr_s=10.0)

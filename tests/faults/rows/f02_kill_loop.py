@@ -13,31 +13,32 @@ from tests.faults.stores import held
 COMMIT_S = 0.25
 """How often a busy stage commits."""
 LIVES = 10
+DOCUMENTS = 160
 LIVES_OF_A_RUN = 5
 """After so many a run gives its stage up, and the user starts it again."""
-READS = Place("split", Point.DECODED)
+WORKS = Place("split", Point.MODEL_ANSWERED)
 
 
 def play(cell: Cell) -> None:
-    """A load that lasts for all lives, each of which ends 0.15 s after it has read something."""
-    cell.model.latency_s = 0.1
+    """A load that lasts for some lives, each of which ends 0.15 s after the model has answered it something."""
+    cell.model.latency_s = 0.02
     cell.graph["connections"]["model"]["limits"] = {"maxInFlight": 1}
-    cell.source.fill(160)
-    done = [0]
+    cell.source.fill(DOCUMENTS)
+    done = [0]  # documents in the sink after each life
     for life in range(LIVES):
-        cell.orders.give(READS, "kill_later", run=0, seconds=0.6 * COMMIT_S)
+        cell.orders.give(WORKS, "kill_later", run=0, seconds=0.6 * COMMIT_S)
         if life % LIVES_OF_A_RUN == 0:
             if life:
                 cell.kill()
             cell.start()
         taken = cell.orders.wait_taken(30)
         if taken is None:
-            cell.fail(f"life {life + 1} read nothing: {cell.said()}")
+            cell.fail(f"life {life + 1} did nothing: {cell.said()}")
             return
         cell.tally.runs += 1
         time.sleep(0.6 * COMMIT_S)
-        done.append(len(set(cell.model.texts)))
-        if done[-1] == len(cell.oracle.texts()):
+        done.append(len(held(cell.store, "index")))
+        if done[-1] == DOCUMENTS:
             break
     idle = sum(before == after for before, after in zip(done[::2], done[2::2], strict=False))
     cell.expect(not idle, f"{idle} pairs of lives brought nothing forward: {done}")

@@ -1,0 +1,181 @@
+"""F8: a second copy of a pipeline, and first copies that were paused and wake up when they have been replaced."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from nvisy.fault_points import Point
+from tests.faults.cell import Cell
+from tests.faults.matrix import Row
+from tests.faults.orders import Place
+
+PAUSE_S = 8.0
+"""Longer than a lease lasts."""
+ENDS_S = 30.0
+"""How long somebody who was replaced may need to notice."""
+LOCKED_S = 2.0
+SWEEP_S = 60.0
+"""How long a store without transactions may keep what a fenced writer left behind."""
+WHERE_PAUSED = (
+    Place("files", Point.LISTED),
+    Place("files", Point.LOG_COMMIT),
+    Place("files", Point.COMMITTED),
+    Place("split", Point.READ),
+    Place("split", Point.MODEL_ANSWERED),
+    Place("split", Point.APPENDED),
+    Place("split", Point.LOG_OPEN),
+    Place("split", Point.LOG_BESIDE),
+    Place("split", Point.LOG_COMMIT),
+    Place("index", Point.READ),
+    Place("index", Point.SINK_CALL),
+    Place("index", Point.SINK_PLANNED),
+    Place("index", Point.SINK_RECORDS),
+    Place("index", Point.SINK_HEADS),
+    Place("index", Point.SINK_ANSWERED),
+    Place("index", Point.LOG_COMMIT),
+)
+LOCKS = (
+    Point.LOG_OPEN,
+    Point.LOG_BESIDE,
+    Point.LOG_COMMIT,
+    Point.SINK_PLANNED,
+    Point.SINK_RECORDS,
+    Point.SINK_HEADS,
+)
+"""Points at which the lock of a file may be held, so that a successor has to wait."""
+
+
+def play(cell: Cell) -> None:
+    """Second copies first, then a pause at every call."""
+    cell.source.fill(24)
+    cell.start()
+    cell.rest()
+    if cell.setting.only == "":
+        _second_copy(cell)
+        _paused_copy(cell)
+    for place in WHERE_PAUSED[::5] if cell.setting.quick else WHERE_PAUSED:
+        if cell.setting.only in ("", str(place)) and not _missing(cell, place):
+            _zombie(cell, place)
+    cell.stop()
+    cell.finish()
+
+
+def _missing(cell: Cell, place: Place) -> bool:
+    """Whether a cell has no such point."""
+    return place.point is Point.LOG_BESIDE and cell.setting.log == "kafka"
+
+
+def _second_copy(cell: Cell) -> None:
+    """It is refused, its owner is named, and the first goes on."""
+    cell.tally.runs += 1
+    owner = str(cell.running.pid)
+    second = cell.spawn("--follow")
+    code = second.wait(60)
+    cell.expect(
+        code == 6 and owner in cell.said(), f"a second copy: exit code {code}, and it said: {cell.said()}"
+    )
+    cell.source.edit()
+    cell.rest(time.monotonic())
+
+
+def _paused_copy(cell: Cell) -> None:
+    """All of a run is paused for longer than its lease; on another machine, as it were, somebody takes over."""
+    cell.tally.runs += 1
+    first = cell.running
+    family = [psutil.Process(first.pid), *cell.stages()]
+    for process in family:
+        process.suspend()
+    time.sleep(PAUSE_S)
+    cell.source.edit()
+    if cell.setting.log == "embedded":
+        code = cell.spawn("--follow").wait(60)
+        cell.expect(code == 6, f"a paused run was not respected: exit code {code}")
+        _resume(family)
+        cell.rest(time.monotonic())
+        return
+    cell.elsewhere()
+    cell.start()
+    cell.rest(time.monotonic())
+    before = {name: cell.source.text(name) for name in cell.source.names()}
+    _resume(family)
+    with cell.saying("paused as a whole"):
+        _still_right(cell, time.monotonic(), before)
+        _, alive = psutil.wait_procs(family, timeout=ENDS_S)
+        cell.expect(not alive, "the run that was replaced goes on for ever")
+
+
+def _zombie(cell: Cell, place: Place) -> None:
+    """A stage is paused at `place`, its run dies, a new one takes over and goes further, the stage wakes up."""
+    cell.tally.runs += 1
+    cell.orders.give(place, "stop", run=0)
+    cell.source.edit()
+    for _ in range(4):
+        if (taken := cell.rest_or_taken(20)) is not None:
+            break
+        cell.source.edit()
+    else:
+        cell.fail(f"{place} was not reached")
+        return
+    before = {name: cell.source.text(name) for name in cell.source.names()}
+    zombie = psutil.Process(taken["pid"])
+    others = [one for one in cell.stages() if one.pid != zombie.pid]
+    with _pipes_held(zombie), cell.saying(f"paused at {place}"):
+        cell.running.kill()
+        cell.gone(others)
+        since = time.monotonic()
+        if place.point in LOCKS:  # the successor waits for a lock that the paused one may hold
+            cell.process = cell.spawn("--follow")
+            cell.source.edit()
+            time.sleep(LOCKED_S)
+            zombie.resume()
+        else:
+            cell.start()
+            cell.source.edit()
+            cell.rest(since)
+            cell.source.edit()
+            cell.rest()
+            zombie.resume()
+        _still_right(cell, since, before)
+        _, alive = psutil.wait_procs([zombie], timeout=ENDS_S)
+        cell.expect(not alive, "what was paused goes on for ever")
+
+
+def _still_right(cell: Cell, since: float, before: Mapping[str, str]) -> None:
+    """What woke up has changed nothing, and what it believes misleads nobody when documents are as they were."""
+    cell.rest(since)
+    until = time.monotonic() + 2.0
+    while time.monotonic() < until:
+        time.sleep(0.2)
+    cell.rest(timeout_s=SWEEP_S if cell.setting.store == "qdrant" else 0.0)
+    for name, text in before.items():
+        if name in cell.source.names() and cell.source.text(name) != text:
+            cell.source.write(name, text)
+    cell.rest()
+
+
+def _resume(family: Iterable[psutil.Process]) -> None:
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+@contextmanager
+def _pipes_held(process: psutil.Process) -> Iterator[None]:
+    """Keep the pipes of a stage open while its run dies: it does not notice, as on a machine that is cut off."""
+    descriptors = Path(f"/proc/{process.pid}/fd").iterdir()
+    pipes = [one for one in descriptors if str(one.readlink()).startswith("pipe:")]
+    held = [os.open(pipe, os.O_RDWR | os.O_NONBLOCK) for pipe in pipes]
+    try:
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+ROW = Row("F8", "a second copy; a paused one that wakes up, at every call", play)
