@@ -142,6 +142,7 @@ class _Reader:
             )
             return self._draft
         parts: dict[str, Any] = {"nodes": [], "edges": [], "connections": {}}
+        self._misnamed(value, parts)
         head = self._read(Graph, {name: v for name, v in value.items() if name not in parts}, "")
         for index, node in self._items(value, "nodes"):
             self._node(index, node)
@@ -152,6 +153,16 @@ class _Reader:
             given = {name: part for name, part in self._parts().items() if name in value}
             self._draft.graph = head.model_copy(update=given).at(self._draft.origin)
         return self._draft
+
+    def _misnamed(self, value: dict[str, Any], parts: Mapping[str, Any]) -> None:
+        """Where the nodes stand under a misspelled name, nothing can be said of what the edges lead to, and so on."""
+        others = [name for name in value if name not in Graph.model_fields and name != "$schema"]
+        missing = {name for name in parts if name not in value and get_close_matches(name, others, n=1)}
+        self._draft.nameless |= "nodes" in missing
+        self._draft.loose |= "edges" in missing
+        if "connections" in missing:
+            given = value[get_close_matches("connections", others, n=1)[0]]
+            self._draft.lost_connections |= set(given) if isinstance(given, dict) else set()
 
     def _parts(self) -> Mapping[str, Any]:
         nodes, edges = tuple(self._draft.nodes.values()), tuple(self._draft.edges.values())

@@ -28,6 +28,8 @@ def reach_faults(draft: Draft, wiring: Wiring, spared: Collection[str] = ()) -> 
         if tail is not None:
             tails.remove(tail)
             hint = f'is an edge missing? {{"from": "{tail}", "to": "{head}"}}'
+            if any((edge.from_, edge.to) == (head, tail) for edge in draft.edges.values()):
+                hint = f'is the edge from "{head}" to "{tail}" the wrong way round?'
         elif head in ends.drained:
             hint = "add an edge to it, or remove it"
         else:

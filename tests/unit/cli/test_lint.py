@@ -30,6 +30,19 @@ def test_all_faults_are_listed_at_once_with_place_code_and_hint(nvisy: Call, tmp
     assert last == "2 errors. Run `nvisy help NV1202` for more."
 
 
+def test_a_fault_in_one_node_hides_none_in_the_others(nvisy: Call, tmp_path: Path) -> None:
+    chunk = {**NODES["chunk"], "params": {"sise": 400}}
+    embed = {**NODES["embed"], "params": {"model": "local/hsh"}}
+    index = {**NODES["index"], "type": "snik", "params": {"colection": "docs"}}
+    write(tmp_path, chain(chunk=chunk, embed=embed, index=index))
+    *found, last = nvisy("lint", "graph.json").out.splitlines()
+    assert [line.split("; ")[1] for line in found] == [
+        f'did you mean "{name}"?' for name in ("size", "local/hash", "sink", "collection")
+    ]
+    assert all(line.startswith("graph.json:") for line in found)
+    assert last.startswith("4 errors.")
+
+
 def test_faults_are_objects_for_machines(nvisy: Call, tmp_path: Path) -> None:
     write(tmp_path, WRONG)
     ended = nvisy("lint", "graph.json", "--json")

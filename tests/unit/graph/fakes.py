@@ -23,7 +23,7 @@ from nvisy.connector.sink import SinkCapabilities
 from nvisy.connector.source import SourceCapabilities
 from nvisy.errors import ExpressionError, Fault, GraphError
 from nvisy.expressions import FieldType, compile  # noqa: A004
-from nvisy.graph.validate import CheckedGraph, check, check_file
+from nvisy.graph.validate import CheckedGraph, _checked, check, check_file
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.document import Document
 from nvisy.primitives.embedding import Embedding
@@ -184,14 +184,11 @@ def chain(**changed: Any) -> dict[str, Any]:
 
 def faults(value: Any, *, environ: dict[str, str] | None = None, catalog: Catalog = CATALOG) -> list[Fault]:
     """Everything wrong with a graph given as JSON values."""
-    from nvisy.graph.origin import Origin, in_order
+    from nvisy.graph.origin import Origin
     from nvisy.graph.parse import read
 
-    draft = read(value, Origin())
-    if draft.graph is None:
-        return in_order(draft.faults)
     with pytest.raises(GraphError) as caught:
-        check(draft.graph, catalog, environ or {})
+        _checked(read(value, Origin(), catalog.names("nvisy.actions")), catalog, environ or {})
     return caught.value.faults
 
 

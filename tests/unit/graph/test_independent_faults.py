@@ -5,30 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nvisy.errors import Fault
-from nvisy.graph.origin import Origin
-from nvisy.graph.parse import read
-from nvisy.graph.validate import _checked
-from tests.unit.graph.fakes import CATALOG, GraphError, chain
+from tests.unit.graph.fakes import chain, faults
 
 Value = dict[str, Any]
-
-
-def found(value: Value) -> list[Fault]:
-    """What is wrong, structure included, as when it is read from a file."""
-    draft = read(value, Origin(folder=Path("/graphs")), CATALOG.names("nvisy.actions"))
-    with pytest.raises(GraphError) as caught:
-        _checked(draft, CATALOG, {})
-    return caught.value.faults
-
-
-def said(value: Value) -> list[str]:
-    return [str(fault) for fault in found(value)]
 
 
 def node(value: Value, node_id: str) -> Value:
@@ -107,7 +90,7 @@ def broken(*names: str) -> list[tuple[str, str]]:
     value = graph()
     for name in names:
         FAULTS[name](value)
-    return sorted((fault.code, fault.message) for fault in found(value))
+    return sorted((fault.code, fault.message) for fault in faults(value))
 
 
 SINGLE = {name: broken(name) for name in FAULTS}

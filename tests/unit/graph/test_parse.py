@@ -2,10 +2,16 @@ import json
 
 import pytest
 
-from nvisy.errors import GraphError, UsageError
+from nvisy.errors import Fault, GraphError, UsageError
 from nvisy.graph.model import Graph, SinkNode
-from nvisy.graph.parse import parse
-from tests.unit.graph.fakes import faults, lint
+from nvisy.graph.origin import Origin, in_order
+from nvisy.graph.parse import parse, read
+from tests.unit.graph.fakes import lint
+
+
+def faults(value) -> list[Fault]:
+    """What is wrong with the structure alone."""
+    return in_order(read(value, Origin()).faults)
 
 
 def messages(value) -> list[str]:
