@@ -50,6 +50,16 @@ class Point(IntEnum):
     """Records came from a topic, as bytes."""
     DECODED = 23
     """Changes are about to enter the dataflow."""
+    SLOT_MADE = 24
+    """A database keeps its log for us, and no position says so."""
+    FIRST_READ = 25
+    """Rows of a first reading came from a database."""
+    HANDED_OVER = 26
+    """A first reading is through, and nothing came from the stream."""
+    STREAMED = 27
+    """Changes came from the stream of a database."""
+    CONFIRM = 28
+    """A database is about to be told what it may forget."""
 
     MODEL_CALL = 30
     """A model is about to be asked."""

@@ -12,6 +12,7 @@ from nvisy.connector.source import ListingSource
 from nvisy.errors import Rejected
 from nvisy.graph.hashing import graph_hash
 from nvisy.graph.validate import CheckedGraph
+from nvisy.runtime.clearing import live_keys
 from nvisy.runtime.codecs import ChangeDecoder
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.known import KnownKeys
@@ -80,6 +81,7 @@ class SourceOpening:
             topic=topic,
             inc=life,
             counters=counters,
+            live_keys=live_keys(self.log, topic, self.changes, node),
         )
 
     def _listing(self, node: str, topic: str, inc: int | None) -> Listing:

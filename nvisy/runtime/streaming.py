@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from nvisy.connector.source import Event, StreamSource
-from nvisy.primitives.change import Change
+from nvisy.connector.source import Batch, Event, StreamSource
+from nvisy.primitives.change import Change, Op
 from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance, Version
+from nvisy.runtime.clearing import LiveKeys
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.memory import Memory, Values
@@ -22,12 +23,13 @@ from nvisy.topics.partitioner import partition_of
 
 LIMIT = 1000
 TIMEOUT_S = 0.1
+WAIT_S = 0.005
 
 
 class StreamingReader:
     """Reads a stream and keeps, for every batch, the position that may be committed once all of it is through."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what changes are stamped with, each a fact of its own
         self,
         source: StreamSource,
         memory: Memory,
@@ -39,6 +41,7 @@ class StreamingReader:
         topic: str,
         inc: int | None,
         counters: NodeCounters,
+        live_keys: LiveKeys,
     ) -> None:
         self._position = f"position/{memory.epoch}"  # another epoch starts at the beginning
         stored = memory.values.get(self._position)
@@ -53,6 +56,8 @@ class StreamingReader:
         self._topic = topic
         self._inc = inc
         self._counters = counters
+        self._live_keys = live_keys
+        self._under_way: tuple[Batch, Iterator[Flight | None]] | None = None
         self._at = TopicPartition(node, 0)
         self._sequence = 0
         self._lock = threading.Lock()
@@ -68,8 +73,16 @@ class StreamingReader:
         """The next batch of the stream."""
         if paused:
             return ()
-        batch = self._reader.read(LIMIT, TIMEOUT_S)
-        flights = [self._flight(event) for event in batch.events]
+        if self._under_way is None:
+            batch = self._reader.read(LIMIT, TIMEOUT_S)
+            self._under_way = batch, self._flights(batch.events)
+        batch, coming = self._under_way
+        flights: list[Flight] = []
+        for flight in coming:
+            if flight is None:
+                return flights
+            flights.append(flight)
+        self._under_way = None
         with self._lock:
             if self._ahead and self._ahead[-1][0] == self._sequence:
                 self._ahead.pop()  # a silent stream moves on without anything to commit: keep one position, not all
@@ -108,6 +121,20 @@ class StreamingReader:
         """Close the stream."""
         self._reader.close()
 
+    def _flights(self, events: Sequence[Event]) -> Iterator[Flight | None]:
+        """The flights of a batch. None: what came before has to get through first."""
+        for event in events:
+            if event.op != "clear":
+                yield self._flight(event)
+                continue
+            while self._through < self._sequence:
+                yield None
+                time.sleep(WAIT_S)
+            for number, key in enumerate(self._live_keys(event.key), 1):
+                yield self._flight(Event(key, "delete", observed_at_us=event.observed_at_us))
+                if number % LIMIT == 0:
+                    yield None
+
     def _flight(self, event: Event) -> Flight:
         origin = Provenance(
             source=self._node,
@@ -130,4 +157,5 @@ class StreamingReader:
         self._sequence += 1
         self._counters.received += 1
         self._counters.emitted += 1
-        return Flight(Change(origin, event.op, items, graph=self._graph), ticket)
+        op: Op = "delete" if event.op == "delete" else "upsert"
+        return Flight(Change(origin, op, items, graph=self._graph), ticket)

@@ -50,6 +50,6 @@ def benchmark_s() -> float:
 
 def test_every_point_is_in_the_code_and_says_what_it_stands_for() -> None:
     root = Path(fault_points.__file__).parents[1]
-    folders = (root / "nvisy", root / "connectors" / "vector" / "nvisy_vector")
+    folders = (root / "nvisy", *(root / "connectors").glob("*/nvisy_*"))
     code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     assert [point.name for point in Point if f"reach(Point.{point.name})" not in code] == []

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nvisy.connector.source import Batch
-from nvisy.errors import Unreachable
+from nvisy.errors import Fatal, Unreachable
+from nvisy.fault_points import Point, reach
 from nvisy_sql import _publication as publication
 from nvisy_sql import _slot as slots
 from nvisy_sql._changes import RowChange, event_of
@@ -97,18 +98,23 @@ class ChangeReader:
             return Batch((), self._position.as_json(), complete=True)
         if self._snapshot is not None:
             rows, self._position = self._snapshot.read(self._position, limit, timeout_s)
+            if rows:
+                reach(Point.FIRST_READ)
             if self._snapshot.done(self._position):
                 self._snapshot.close()
                 self._snapshot = None
             events = [event_of(row, self._place) for row in rows]
             return Batch(events, self._position.as_json(), complete=self._snapshot is None)
         changes = self._changes(limit, timeout_s)
+        if changes:
+            reach(Point.STREAMED)
         events = [event_of(change, self._place) for change in self._completed(changes)]
         self._ended = self._reached_end()
         return Batch(events, self._position.as_json(), end=self._ended, complete=True)
 
     def confirm(self, position: Any) -> None:
         """The server may forget what lies before a position."""
+        reach(Point.CONFIRM)
         if self._feed is not None:
             self._feed.confirm(Position.from_json(position).lsn)
 
@@ -148,7 +154,12 @@ class ChangeReader:
     def _started(self) -> Feed:
         if self._feed is None:
             settings, position = self._settings, self._position
-            self._replication.start(settings.slot, settings.publication, position.lsn)
+            reach(Point.HANDED_OVER)
+            try:
+                self._replication.start(settings.slot, settings.publication, position.lsn)
+            except (Fatal, Unreachable):
+                self._look_for_gap()
+                raise
             self._feed = Feed(self._replication, position.lsn)
         return self._feed
 
@@ -157,12 +168,15 @@ class ChangeReader:
         try:
             return feed.take(most, timeout_s)
         except Unreachable:
-            settings = self._settings
-            with settings.connected() as connection:
-                slots.check_resumable(
-                    slots.find(connection, settings.slot), settings.slot, self._position.lsn
-                )
+            self._look_for_gap()
             raise
+
+    def _look_for_gap(self) -> None:
+        """Where the stream breaks off, a gap is more to say than that it did."""
+        settings = self._settings
+        with settings.connected() as connection:
+            slot = slots.when_free(connection, settings.slot)
+        slots.check_resumable(slot, settings.slot, self._position.lsn)
 
     def _completed(self, changes: Sequence[RowChange]) -> list[RowChange]:
         """The changes, with the large values that the server left out; of a row that is gone a delete will come."""
@@ -235,6 +249,7 @@ def _first(
     if slot is not None:
         return Position(system.identifier, system.timeline, settings.slot, slot.confirmed_lsn), ""
     created = replication.create_slot(settings.slot)
+    reach(Point.SLOT_MADE)
     return Position(system.identifier, system.timeline, settings.slot, created.lsn), created.snapshot
 
 

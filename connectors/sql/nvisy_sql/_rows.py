@@ -56,6 +56,7 @@ def by_keys(
 class Pages:
     """Reads the rows of one part of a table in the order of its key, a page at a time."""
 
+    FIRST_ROWS = 50
     MOST_ROWS = 1000
     PAGE_BYTES = 4 << 20
 
@@ -63,7 +64,7 @@ class Pages:
         self._table = table
         self._low = low
         self._high = high
-        self._n_rows = 50
+        self._n_rows = self.FIRST_ROWS
 
     def after(self, connection: Connection, key: tuple[str, ...]) -> Iterator[tuple[list[RowChange], bool]]:
         """Pages behind `key` (empty: from the first row on), each with whether it is the last one."""

@@ -25,11 +25,16 @@ from nvisy_sql._tables import Table, quoted
 if TYPE_CHECKING:
     from nvisy_sql._connect import Connection
 
-WORKTH_SPLITTING = 20_000
+WORTH_SPLITTING = 20_000
 """Rows of a table below which one worker reads it."""
 PATIENCE_S = 60.0
 
 _log = logging.getLogger(__name__)
+_IDS = 2**32
+"""Transactions are numbered round and round."""
+_RUNNING = """
+SELECT transactionid::text::bigint FROM pg_locks
+WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted AND pid <> pg_backend_pid()"""
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 Page = tuple[int, list[RowChange], bool]
@@ -40,68 +45,48 @@ class Keeper:
 
     def __init__(self, connection: Connection, exported: str, visible: str) -> None:
         """Takes up the slot's snapshot, or a new one that sees at least what `visible` sees."""
-        self._connection = connection
+        self.connection = connection
         with translated("the first reading"):
+            if not exported:
+                _wait_for_commits(connection, visible)
+            connection.execute(_BEGIN)
             if exported:
-                self._begin(exported)
-            else:
-                self._begin_later(visible)
-            self.visible = self._current()
-            row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+                connection.execute(f"SET TRANSACTION SNAPSHOT '{exported}'".encode())
+            row = connection.execute("SELECT pg_current_snapshot()::text, pg_export_snapshot()").fetchone()
         assert row is not None
-        self.name: str = row[0]
-
-    @property
-    def connection(self) -> Connection:
-        """Sees the snapshot too."""
-        return self._connection
+        self.visible: str = row[0]
+        self.name: str = row[1]
 
     def close(self) -> None:
         """Let go of the snapshot."""
-        self._connection.close()
-
-    def _begin(self, exported: str = "") -> None:
-        self._connection.execute(_BEGIN)
-        if exported:
-            self._connection.execute(f"SET TRANSACTION SNAPSHOT '{exported}'".encode())
-
-    def _begin_later(self, visible: str) -> None:
-        """A commit that is in the log may still be invisible for a moment: wait for those that have to be seen."""
-        self._begin()
-        earlier = _Visible(visible or self._current())
-        until = time.monotonic() + PATIENCE_S
-        while unseen := earlier.unseen(self._current(), everything=not visible):
-            if time.monotonic() > until:
-                raise Unreachable(
-                    f"the first reading waits for transaction {min(unseen)}, which has been open since before the "
-                    "replication slot was made: end it, or wait"
-                )
-            self._connection.execute("ROLLBACK")
-            time.sleep(0.2)
-            self._begin()
-
-    def _current(self) -> str:
-        row = self._connection.execute("SELECT pg_current_snapshot()::text").fetchone()
-        assert row is not None
-        return str(row[0])
+        self.connection.close()
 
 
-class _Visible:
-    """Which transactions a snapshot sees: `xmin:xmax:xip,…`."""
+def _wait_for_commits(connection: Connection, visible: str) -> None:
+    """A commit may stand in the log and be invisible for a while: wait until nothing is that has to be seen.
 
-    def __init__(self, text: str) -> None:
-        _, xmax, running = text.split(":")
-        self._xmax = int(xmax)
-        self._running = _ids(running)
+    Has to be seen what the snapshot `visible` sees; without one, whatever is running now.
+    """
+    until = time.monotonic() + PATIENCE_S
+    waiting = _unseen(connection, visible)
+    while waiting:
+        if time.monotonic() > until:
+            raise Unreachable(
+                f"the first reading waits for transaction {min(waiting)}, which has been open since before the "
+                "replication slot was made: end it, or wait"
+            )
+        time.sleep(0.1)
+        waiting &= _unseen(connection, visible)
 
-    def unseen(self, later: str, *, everything: bool) -> set[int]:
-        """Transactions that this snapshot sees and a later one does not; with `everything`, or that were running."""
-        still = _ids(later.split(":")[2])
-        return {xid for xid in still if xid < self._xmax and (everything or xid not in self._running)}
 
-
-def _ids(text: str) -> frozenset[int]:
-    return frozenset(map(int, filter(None, text.split(","))))
+def _unseen(connection: Connection, visible: str) -> set[int]:
+    """Transactions that are running, and that `visible` sees."""
+    running = {xid for (xid,) in connection.execute(_RUNNING)}
+    if not visible:
+        return running
+    _, xmax, open_then = visible.split(":")
+    unseen_then = {int(xid) % _IDS for xid in filter(None, open_then.split(","))}
+    return {xid for xid in running - unseen_then if (int(xmax) - xid) % _IDS in range(1, _IDS // 2)}
 
 
 class Snapshot:
@@ -256,9 +241,9 @@ class _Parts:
 def _lanes(connection: Connection, table: Table, n_lanes: int) -> tuple[Lane, ...]:
     """A table in parts of about equal size, by its first key column; one part where it is small."""
     name, column = table.name.quoted, quoted(table.key[0])
-    some = f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {WORKTH_SPLITTING}) AS first"  # noqa: S608 - quoted
+    some = f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT {WORTH_SPLITTING}) AS first"  # noqa: S608 - quoted
     counted = connection.execute(some.encode()).fetchone()
-    if n_lanes == 1 or counted is None or counted[0] < WORKTH_SPLITTING:
+    if n_lanes == 1 or counted is None or counted[0] < WORTH_SPLITTING:
         return (Lane(),)
     shares = ", ".join(str(part / n_lanes) for part in range(1, n_lanes))
     sample = (
@@ -274,4 +259,4 @@ def _share(connection: Connection, table: Table) -> float:
     """Percent of a table that is some 20,000 rows, as far as the server knows how many it has."""
     row = connection.execute("SELECT reltuples FROM pg_class WHERE oid = %s", (table.oid,)).fetchone()
     n_rows = row[0] if row else -1
-    return float(min(100.0, 100 * WORKTH_SPLITTING / n_rows)) if n_rows > 0 else 5.0
+    return float(min(100.0, 100 * WORTH_SPLITTING / n_rows)) if n_rows > 0 else 5.0

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from base64 import b64encode
@@ -64,9 +65,14 @@ def _float(value: bytes) -> Any:
     return number if math.isfinite(number) else value.decode()
 
 
+_LONG_NUMBER = re.compile(rb"\d{19}")
+
+
 def _json(value: bytes) -> Any:
+    # orjson makes a float of an integer that is too long for 64 bits, without a word.
+    loads = json.loads if _LONG_NUMBER.search(value) else orjson.loads
     try:
-        return checked_json(orjson.loads(value))
+        return checked_json(loads(value))
     except ValueError:  # deeper, or with longer numbers, than what flows may be
         return value.decode()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
+from nvisy.connector.source import Event
 from nvisy.errors import Transient
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.memory import Memory
@@ -61,6 +62,7 @@ def reader(history: MemoryHistory, state: Mapping[str, bytes] | None = None, **s
             "topic": "docs.stream",
             "inc": None,
             "counters": NodeCounters(),
+            "live_keys": lambda _prefix: iter(()),
             **spec,
         },
     )
@@ -78,6 +80,20 @@ def drain(stream: StreamingReader) -> list[tuple[str, str, str]]:
 def test_everything_is_read_in_order_to_the_end(history):
     said = drain(reader(history))
     assert said == [("upsert", key, f"{key} {n}") for n in range(3) for key in "ab"] + [("delete", "a", "")]
+
+
+def test_a_table_that_was_emptied_is_a_delete_of_every_key_of_it_once_all_before_is_through(history):
+    history.events.insert(3, Event("t/", "clear"))
+    stream = reader(history, live_keys=lambda prefix: iter([f"{prefix}{number}" for number in range(3)]))
+    said = [stream.read(paused=False), stream.read(paused=False), stream.read(paused=False)]
+    assert [[flight.change.origin.key for flight in flights] for flights in said] == [["a", "b"], ["a"], []]
+    assert stream.state(through(2)) == {POSITION: b"2"}
+    stream.committed([*said[0], *said[1]], {})
+    deletes = [*stream.read(paused=False), *stream.read(paused=False)]
+    assert [(flight.change.op, flight.change.origin.key) for flight in deletes] == [
+        ("delete", f"t/{number}") for number in range(3)
+    ]
+    assert stream.state(through(6)) == {POSITION: b"4"}
 
 
 def test_nothing_is_read_while_it_is_paused(history):
