@@ -16,6 +16,7 @@ from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.foreign import EventsOutlet, ForeignDecoder
+from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.reading import Decoder
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import LogRecord, Session
@@ -67,15 +68,17 @@ class Codecs:
         self.codec = open_codec(checked.catalog, settings)
         self.changes = ChangeDecoder(self.codec)
 
-    def decoder(self, inlet: Inlet) -> Decoder:
-        """What turns the records of an inlet into changes."""
+    def decoder(self, inlet: Inlet, numbering: Numbering | None = None) -> Decoder:
+        """What turns the records of an inlet into changes; `numbering` is that of a topic of other programs."""
         if inlet.kind != "foreign":
             return self.changes
         checked = self._checked
+        assert numbering is not None
         return ForeignDecoder(
             inlet.node,
             checked.nodes[inlet.node].params,
             self.codec,
+            numbering,
             graph=graph_hash(checked.graph),
             run=self._run,
             partitions=checked.graph.log.partitions,

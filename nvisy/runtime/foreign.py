@@ -13,10 +13,11 @@ from nvisy.codec.faults import undecodable
 from nvisy.errors import CodecError, Rejected
 from nvisy.primitives import Document, Primitive
 from nvisy.primitives.change import Change
-from nvisy.primitives.provenance import Provenance, Version
+from nvisy.primitives.provenance import Provenance
 from nvisy.primitives.values import as_metadata
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight
+from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.outlets import Outlet, rejection
 from nvisy.runtime.steps import failure_of
 from nvisy.topics.connector import TopicParams, TopicSourceParams
@@ -28,11 +29,20 @@ class ForeignDecoder:
     """Turns the records of a topic that other programs fill into changes."""
 
     def __init__(
-        self, node: str, params: TopicSourceParams, codec: Codec, *, graph: str, run: str, partitions: int
+        self,
+        node: str,
+        params: TopicSourceParams,
+        codec: Codec,
+        numbering: Numbering,
+        *,
+        graph: str,
+        run: str,
+        partitions: int,
     ) -> None:
         self._node = node
         self._params = params
         self._codec = codec
+        self._numbering = numbering
         self._graph = graph
         self._run = run
         self._partitions = partitions
@@ -73,7 +83,7 @@ class ForeignDecoder:
             source=self._node,
             key=key,
             uri=f"topic://{record.topic}/{key}",
-            version=Version(1, record.offset),
+            version=self._numbering.version(record.partition, record.offset),
             partition=partition_of(f"{self._node}/{key}".encode(), self._partitions),
             observed_at_us=record.timestamp_ms * 1000,
             run=self._run,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from nvisy.errors import Refused
 from nvisy.primitives.provenance import Version
+from nvisy.runtime.numbering import Numbering
 from nvisy.topics.log import Log, Seat, Session, TopicPartition
 
 FORMAT = 1
@@ -13,6 +14,7 @@ _FORMAT = "format"
 _CONFIG = "config"
 _INC = "inc/"
 _LIFE = "life"
+_NUMBERING = "numbering/"
 _EPOCH = "epoch"
 _COMPLETE = "complete"
 _STAMP = "stamp/"
@@ -91,6 +93,16 @@ class Memory:
         self.remember({_LIFE: b"%d" % life})
         return life
 
+    def numbering(self, topic: str) -> Numbering | None:
+        """How a topic of other programs was numbered last."""
+        found = self.values.get(_NUMBERING + topic)
+        return Numbering.from_json(found) if found is not None else None
+
+    def is_numbered(self, numbering: Numbering) -> None:
+        """From here on it is numbered like this."""
+        if numbering != self.numbering(numbering.topic):
+            self.remember({_NUMBERING + numbering.topic: numbering.to_json()})
+
     # --- full passes over a source ---
 
     @property
@@ -149,6 +161,8 @@ def take_seat(log: Log, seat: Seat, *, adopt: bool, from_start: bool = False) ->
     and when `from_start` asks for it.
     """
     session = log.session(seat, adopt=adopt)
+    if adopt:  # or what was adopted would be refused again, where nothing is read from it
+        session.commit(session.positions())
     memory = Memory(session)
     if memory.is_configured(seat.config) and not from_start:
         return session, memory

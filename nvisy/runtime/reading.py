@@ -60,6 +60,7 @@ class TopicReader:
         session: Session,
         decoders: Mapping[str, Decoder],
         until: Mapping[TopicPartition, int] | None = None,
+        first: Mapping[TopicPartition, int] | None = None,
     ) -> None:
         """Read the inputs of a session.
 
@@ -67,12 +68,18 @@ class TopicReader:
             session: Of the stage.
             decoders: By topic.
             until: Where the topics that stand for sources end now; None where the inputs are the graph's own.
+            first: What has to be read, up to these offsets, before anything in other partitions of the same topics:
+                keys that have moved there from here.
         """
         self._session = session
         self._decoders = decoders
         self._ends: Mapping[TopicPartition, int] | None = None
-        self._until = dict(until) if until is not None else None
-        self._note(session.positions())
+        self._until = until
+        self._last: dict[TopicPartition, int] = {}
+        self._to_be_committed: Mapping[TopicPartition, int] | None = None
+        self._committed: dict[TopicPartition, int] = {}
+        self._first = dict(first or {})
+        self._held: list[LogRecord] = []
 
     def end_at(self, ends: Mapping[TopicPartition, int]) -> None:
         """Everything upstream is through: the input ends at these offsets."""
@@ -83,7 +90,10 @@ class TopicReader:
         records = self._session.poll(POLL_RECORDS, POLL_S, paused=paused)
         if records:
             reach(Point.READ)
-        return [self._flight(record) for record in records]
+        flights = [self._flight(record) for record in (self._in_turn(records) if self._first else records)]
+        if self._until is not None:
+            self._note(flights)
+        return flights
 
     def state(self, positions: Mapping[TopicPartition, int]) -> Values:
         """Nothing: the positions say it all."""
@@ -91,24 +101,40 @@ class TopicReader:
 
     def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
         """Note how far it is."""
-        self._note(positions)
+        self._committed.update(positions)
 
     @property
     def ended(self) -> bool:
         """The ends are known and everything below them has been polled."""
-        return self._ends is not None and self._session.caught_up(self._ends)
+        return self._ends is not None and not self._held and self._session.caught_up(self._ends)
 
     @property
     def complete(self) -> bool:
         """What topics that stand for sources held at the start is through."""
-        return self._until is not None and not self._until
+        last = self._to_be_committed
+        return last is not None and all(self._committed.get(at, 0) >= next_ for at, next_ in last.items())
 
     def close(self) -> None:
         """Nothing to do: the session belongs to the stage."""
 
-    def _note(self, positions: Mapping[TopicPartition, int]) -> None:
-        if self._until:
-            self._until = {at: end for at, end in self._until.items() if positions.get(at, 0) < end}
+    def _in_turn(self, records: Sequence[LogRecord]) -> list[LogRecord]:
+        """Those of the former partitions; the others when all of these have been polled."""
+        topics = {at.topic for at in self._first}
+        ready: list[LogRecord] = []
+        for record in records:
+            waits = record.topic in topics and (record.topic, record.partition) not in self._first
+            (self._held if waits else ready).append(record)
+        if self._session.caught_up(self._first):
+            ready += self._held
+            self._first, self._held = {}, []
+        return ready
+
+    def _note(self, flights: Sequence[Flight]) -> None:
+        """Note what has been read, until it is everything that there was: from then on it has only to be committed."""
+        for flight in flights:
+            self._last[flight.ticket.at] = flight.ticket.offset + 1
+        if self._until is not None and not self._held and self._session.caught_up(self._until):
+            self._until, self._to_be_committed = None, dict(self._last)
 
     def _flight(self, record: LogRecord) -> Flight:
         ticket = Ticket(TopicPartition(record.topic, record.partition), record.offset)

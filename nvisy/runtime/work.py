@@ -23,8 +23,9 @@ from nvisy.runtime.foreign import EventsOutlet
 from nvisy.runtime.listing import ListingReader
 from nvisy.runtime.memory import lanes_known, take_seat
 from nvisy.runtime.messages import Send, StageSpec, line
+from nvisy.runtime.numbering import Numbering, numbering_of
 from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
-from nvisy.runtime.reading import Reader, TopicReader
+from nvisy.runtime.reading import Decoder, Reader, TopicReader
 from nvisy.runtime.records import lane_of
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import OpenSink, take_over
@@ -186,6 +187,7 @@ class Work:
 
     def _number(self, at_least: int) -> int:
         """The incarnation that changes without a version get here; settles the epoch of the stage."""
+        self._numberings = self._number_foreign(at_least)
         topics = {name: info.id for name in self.stage.outputs if (info := self._log.describe(name))}
         memory = self.memory
         if topics and (self._source or self.stage.alone):
@@ -200,6 +202,21 @@ class Work:
                 memory.begin_epoch(life)
             return life
         return 0
+
+    def _number_foreign(self, at_least: int) -> Mapping[str, Numbering]:
+        """How the topics of other programs that the stage reads are numbered, by name."""
+        numberings: dict[str, Numbering] = {}
+        anew = False
+        for inlet in self.stage.inlets:
+            if inlet.kind == "foreign" and (info := self._log.describe(inlet.name)) is not None:
+                before = self.memory.numbering(inlet.name)
+                numberings[inlet.name] = now = numbering_of(info, before, at_least)
+                anew = anew or (before is not None and before.read_whole != now.read_whole)
+        if anew:
+            self._start_over()
+        for numbering in numberings.values():
+            self.memory.is_numbered(numbering)
+        return numberings
 
     def _open_reader(self, inc: int) -> Reader:
         if source := self._source:
@@ -216,9 +233,13 @@ class Work:
             topic = self.stage.outputs[0] if self.stage.outputs else ""
             origin = topic or f"{self._log.id}/{self.seat.config}"
             return opening.open(source, topic, origin, inc, self.counters.node(source))
-        decoders = {inlet.name: self._codecs.decoder(inlet) for inlet in self.stage.inlets}
-        foreign = [inlet.name for inlet in self.stage.inlets if inlet.kind == "foreign"]
-        return TopicReader(self.session, decoders, self._ends(foreign) if foreign else None)
+        numberings = self._numberings
+        decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets}
+        first = {at: end for one in numberings.values() for at, end in one.to_be_drained().items()}
+        return TopicReader(self.session, decoders, self._ends([*numberings]) if numberings else None, first)
+
+    def _decoder(self, inlet: plan.Inlet) -> Decoder:
+        return self._codecs.decoder(inlet, self._numberings.get(inlet.name))
 
     def _outlet(self, outlet: plan.Outlet, inc: int) -> Outlet:
         match outlet.kind:
@@ -238,12 +259,12 @@ class Work:
         def records() -> Iterator[tuple[Ticket, Change]]:
             for inlet in self.stage.inlets:
                 for record in self._log.scan(inlet.name):
-                    yield place_of(record), self._codecs.decoder(inlet).decode(record)
+                    yield place_of(record), self._decoder(inlet).decode(record)
 
         def read_back(ticket: Ticket) -> Change | None:
             inlet = next(one for one in self.stage.inlets if one.name == ticket.at.topic)
             record = self._log.read(*ticket.at, ticket.offset)
-            return self._codecs.decoder(inlet).decode(record) if record is not None else None
+            return self._decoder(inlet).decode(record) if record is not None else None
 
         bring_up(owners, self.session.positions(), records)
         stamp = Stamp(node, self._checked.nodes[node].config_hash)
@@ -272,8 +293,26 @@ class Work:
         memory = self.memory
         if memory.complete != memory.epoch:
             memory.remember(memory.completed(memory.epoch))
-        sources = [inlet.node for inlet in self.stage.inlets if inlet.kind in ("source", "foreign")]
-        self._sweep(dict.fromkeys(sources, memory.epoch))
+        self._sweep(
+            {
+                inlet.node: memory.epoch if inlet.kind == "source" else self._read_whole(inlet.name)
+                for inlet in self.stage.inlets
+                if inlet.kind != "topic"
+            }
+        )
+
+    def _read_whole(self, topic: str) -> int:
+        """The epoch of a topic of other programs; none if its beginning has expired, so that it confirms nothing."""
+        info = self._log.describe(topic)
+        epoch = self._numberings[topic].read_whole
+        if epoch > 1 and (info is None or any(info.start.values())):
+            _logger.warning(
+                "topic %s begins after its first record by now: what was deleted in the gap is not known,"
+                " and stays in the index",
+                topic,
+            )
+            return 0
+        return epoch
 
     def _sweep(self, sources: Mapping[str, int]) -> None:
         """Remove what is older than these epochs, once for each, and pass the word on to the stages below."""

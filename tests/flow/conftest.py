@@ -20,3 +20,9 @@ def pipeline(request: pytest.FixtureRequest, tmp_path: Path, unique_name: str) -
 def embedded(tmp_path: Path, unique_name: str) -> Pipeline:
     """An empty pipeline on the embedded log."""
     return Pipeline(tmp_path, unique_name, None)
+
+
+@pytest.fixture
+def on_kafka(tmp_path: Path, unique_name: str, kafka_url: str) -> Pipeline:
+    """An empty pipeline on a broker."""
+    return Pipeline(tmp_path, unique_name, kafka_url)

@@ -6,7 +6,11 @@ from typing import Any
 
 import orjson
 import pytest
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 
+from nvisy.errors import Refused
+from nvisy.runtime.supervisor import StageFailed
 from nvisy.topics.log import Append, Seat
 from nvisy.topics.partitioner import partition_of
 from tests.flow.pipeline import Pipeline, edges
@@ -105,3 +109,60 @@ def test_a_topic_as_a_sink_has_one_event_per_primitive(
     last = [record for record in log.scan(topic) if record.key == b"a.md"][-1]
     assert last.value is None
     log.close()
+
+
+def test_a_topic_that_was_made_anew_is_refused_until_it_is_adopted(
+    pipeline: Pipeline, unique_name: str
+) -> None:
+    topic = f"{unique_name}-articles"
+    reading(pipeline, topic)
+    produce(pipeline, topic, {"1": {"body": "one"}, "2": {"body": "two"}, "3": {"body": "three"}})
+    pipeline.run()
+    log = pipeline.settings.open_log()
+    log.delete(topic)
+    log.close()
+    produce(pipeline, topic, {"2": {"body": "second"}, "4": {"body": "four"}})
+    with pytest.raises(StageFailed, match="--adopt") as refused:
+        pipeline.run()
+    assert refused.value.exit_code == Refused.exit_code
+    assert pipeline.run(adopt=True).state == "completed"
+    assert {hit.key: hit.text for hit in pipeline.records()} == {"2": "second", "4": "four"}
+    assert pipeline.run().written == 0
+
+
+@pytest.mark.kafka
+def test_a_key_that_moves_to_an_added_partition_is_newer_there(
+    on_kafka: Pipeline, kafka_url: str, unique_name: str
+) -> None:
+    topic = f"{unique_name}-articles"
+    reading(on_kafka, topic)
+    keys = [str(number) for number in range(20)]
+    produce(on_kafka, topic, {key: {"body": f"old {key}"} for key in keys}, partitions=1)
+    produce(on_kafka, topic, {"0": {"body": "older and further on"}}, partitions=1)
+    on_kafka.run()
+    admin = AdminClient({"bootstrap.servers": kafka_url.removeprefix("kafka://")})
+    for future in admin.create_partitions([NewPartitions(topic, 4)]).values():
+        future.result(10)
+    produce(on_kafka, topic, {key: {"body": f"new {key}"} for key in keys}, partitions=4)
+    on_kafka.run()
+    assert {hit.key: hit.text for hit in on_kafka.records()} == {key: f"new {key}" for key in keys}
+
+
+@pytest.mark.kafka
+def test_records_that_expired_before_they_were_read_are_a_gap(
+    on_kafka: Pipeline, kafka_url: str, unique_name: str
+) -> None:
+    topic = f"{unique_name}-articles"
+    reading(on_kafka, topic)
+    produce(on_kafka, topic, {"1": {"body": "one"}, "2": {"body": "two"}}, partitions=1)
+    on_kafka.run()
+    produce(on_kafka, topic, {"1": {"body": "never seen"}, "3": {"body": "three"}}, partitions=1)
+    admin = AdminClient({"bootstrap.servers": kafka_url.removeprefix("kafka://")})
+    for future in admin.delete_records([KafkaPartition(topic, 0, 4)]).values():
+        future.result(10)
+    with pytest.raises(StageFailed, match="gap") as refused:
+        on_kafka.run()
+    assert refused.value.exit_code == Refused.exit_code
+    assert on_kafka.run(adopt=True).state == "completed"
+    found = {hit.key: hit.text for hit in on_kafka.records()}
+    assert found == {"1": "one", "2": "two", "3": "three"}, "what expired is no reason to remove anything"

@@ -12,14 +12,17 @@ from nvisy.codec.file_registry import FileRegistry
 from nvisy.errors import Rejected
 from nvisy.primitives import Document
 from nvisy.runtime.foreign import ForeignDecoder
+from nvisy.runtime.numbering import Numbering
 from nvisy.topics.connector import TopicSourceParams
 from nvisy.topics.log import LogRecord
+
+NUMBERING = Numbering("articles", "id", 1, 1, 1)
 
 
 def decoded(folder: Path, value: bytes | None, key: bytes | None = b"k", **params: Any) -> Document:
     codec = Codec(FileRegistry(folder))
     typed = TopicSourceParams(topic="articles", **params)
-    decoder = ForeignDecoder("articles", typed, codec, graph="g", run="r", partitions=4)
+    decoder = ForeignDecoder("articles", typed, codec, NUMBERING, graph="g", run="r", partitions=4)
     (item,) = decoder.decode(LogRecord("articles", 0, 7, key, value, (), 0)).items
     assert isinstance(item, Document)
     return item
