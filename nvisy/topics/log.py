@@ -137,6 +137,19 @@ class Session(Protocol):
         """Give the seat up; what was appended since the last commit is dropped. May be called twice."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the right to run a graph.
+
+    Attributes:
+        owner: `host:pid`.
+        since_ms: Since when, UTC; None where a log does not say.
+    """
+
+    owner: str
+    since_ms: int | None
+
+
 class Claim(Protocol):
     """The right to run a graph, held by one run at a time."""
 
@@ -209,6 +222,12 @@ class Log(Protocol):
 
     def lag(self, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]]:
         """(committed, end) offset of every input partition of a seat, without taking it."""
+
+    def state(self, seat: Seat) -> Mapping[str, bytes]:
+        """What a stage committed as `state`, the last value by name, without taking its seat."""
+
+    def holder(self, graph: str) -> Holder | None:
+        """Who runs a graph now, without disturbing it; None when nobody does. May take two seconds."""
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""

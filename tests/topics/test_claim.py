@@ -8,6 +8,7 @@ import pytest
 
 from nvisy.errors import Refused
 from nvisy.topics.kafka.lease import LEASE_S, Leases
+from nvisy.topics.log import Seat
 
 _HOLD = """
 import sys, time
@@ -60,3 +61,28 @@ def test_a_claim_is_held_for_longer_than_its_lease(opened, place, graph):
     with pytest.raises(Refused, match="alpha:1"):
         opened().claim(graph, "beta:2")
     claim.release()
+
+
+def test_who_holds_a_graph_can_be_asked_without_taking_it_from_anybody(opened, graph):
+    asking = opened()
+    assert asking.holder(graph) is None
+    claim = opened().claim(graph, "alpha:1")
+    holder = asking.holder(graph)
+    assert holder.owner == "alpha:1"
+    assert 0 <= time.time() * 1000 - holder.since_ms < 60_000
+    assert claim.remaining_s() > 0
+    claim.release()
+    assert asking.holder(graph) is None
+    opened().claim(graph, "beta:2").release()
+
+
+def test_what_a_stage_remembers_can_be_read_without_taking_its_seat(opened, graph):
+    seat = Seat(graph, "/owner", "", (), ())
+    asking = opened()
+    assert asking.state(seat) == {}
+    session = opened().session(seat)
+    session.commit({}, {"view": b"1"})
+    assert asking.state(seat) == {"view": b"1"}
+    session.commit({}, {"view": b"2"})
+    assert asking.state(seat) == {"view": b"2"}
+    session.close()

@@ -22,8 +22,8 @@ from nvisy.topics.embedded.session import EmbeddedSession
 from nvisy.topics.embedded.sqlite import immediate, said_plainly
 from nvisy.topics.embedded.topic_file import TopicFile, compact
 from nvisy.topics.limits import check_topic_name
-from nvisy.topics.lock import lock
-from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
+from nvisy.topics.lock import is_locked, lock
+from nvisy.topics.log import Holder, LogRecord, Seat, TopicInfo, TopicPartition
 
 
 class EmbeddedLog:
@@ -101,7 +101,7 @@ class EmbeddedLog:
     def claim(self, graph: str, owner: str) -> FileClaim:
         """See `nvisy.topics.log.Log`."""
         control = self._control
-        descriptor = lock(self._root / "claims" / f"{check_topic_name(graph)}.lock")
+        descriptor = lock(self._lock_path(graph))
         if descriptor is None:
             raise Refused(
                 f"graph {graph!r} is being run by {control.owner(graph)} on {self.url}: end that run first"
@@ -122,6 +122,24 @@ class EmbeddedLog:
             for partition, end in self._existing(name).ends().items()
         ]
         return {place: (stored[place].next if place in stored else 0, end) for place, end in places}
+
+    def state(self, seat: Seat) -> Mapping[str, bytes]:
+        """See `nvisy.topics.log.Log`."""
+        if not (self._root / "control.db").exists():
+            return {}
+        topic = self._control.home(seat)
+        home = self._home_file(topic) if topic is not None else None
+        if home is None:
+            return {}
+        with said_plainly(home.path):
+            return seat_rows.state(home.db, seat)
+
+    def holder(self, graph: str) -> Holder | None:
+        """See `nvisy.topics.log.Log`."""
+        path = self._lock_path(graph)
+        if not is_locked(path):
+            return None
+        return Holder(self._control.owner(graph), int(path.stat().st_mtime * 1000))
 
     def compact(self, topic: str) -> int:
         """Remove every record of a topic that a later one of its key has replaced; how many went."""
@@ -146,6 +164,9 @@ class EmbeddedLog:
     @property
     def _folder(self) -> Path:
         return self._root / "topics"
+
+    def _lock_path(self, graph: str) -> Path:
+        return self._root / "claims" / f"{check_topic_name(graph)}.lock"
 
     def _path(self, topic: str) -> Path:
         return self._folder / f"{check_topic_name(topic)}.db"

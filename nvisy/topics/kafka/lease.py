@@ -23,8 +23,8 @@ from nvisy.topics.kafka.scan import scan
 from nvisy.topics.kafka.state import CLAIM_KEY, state_topic
 from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
 from nvisy.topics.kafka.writer import Writer
-from nvisy.topics.lock import lock
-from nvisy.topics.log import Append
+from nvisy.topics.lock import is_locked, lock
+from nvisy.topics.log import Append, Holder
 from nvisy.topics.token import token_after
 
 FORMAT = 1
@@ -42,6 +42,7 @@ class Lease(NamedTuple):
         token: What the claim is fenced with.
         offset: Offset of the record that renewed it last.
         live: False once it was given up.
+        since_ms: When it was taken, by its owner's clock.
     """
 
     owner: str
@@ -49,6 +50,7 @@ class Lease(NamedTuple):
     token: int
     offset: int
     live: bool
+    since_ms: int | None = None
 
 
 class Leases:
@@ -68,18 +70,24 @@ class Leases:
             if record.key == CLAIM_KEY and record.value is not None:
                 said = json.loads(record.value)
                 self._check_format(said["format"])
-                found = Lease(said["owner"], said["place"], said["token"], record.offset, said["live"])
+                found = Lease(
+                    said["owner"],
+                    said["place"],
+                    said["token"],
+                    record.offset,
+                    said["live"],
+                    said.get("since_ms"),
+                )
         return found
 
     def open_writer(self) -> Writer:
         """A writer of the lease; fences whoever wrote it before."""
         return Writer(self._cluster, f"nvisy.{self.graph}.claim")
 
-    def write(self, writer: Writer, owner: str, place: str, token: int, *, live: bool = True) -> None:
-        """Take the lease, renew it, or give it up."""
-        value = json.dumps(
-            {"format": FORMAT, "owner": owner, "place": place, "token": token, "live": live}
-        ).encode()
+    def write(self, writer: Writer, lease: Lease) -> None:
+        """Take the lease, renew it, or give it up. Its offset is for the broker to say."""
+        said = {name: value for name, value in lease._asdict().items() if name != "offset"}
+        value = json.dumps({"format": FORMAT, **said}).encode()
         writer.append([Append(self.topic, 0, CLAIM_KEY, value)])
         writer.commit({}, None)
 
@@ -117,19 +125,43 @@ class Leases:
         )
 
 
+def holder(leases: Leases, folder: Path) -> Holder | None:
+    """Who renews the lease, watched for as long as two renewals take. `folder` holds this machine's lock files."""
+    found = leases.latest()
+    if found is None or not found.live:
+        return None
+    path = _lock_path(leases, folder)
+    if found.place == _place_of(path):
+        return Holder(found.owner, found.since_ms) if is_locked(path) else None
+    deadline = time.monotonic() + 2 * _RENEW_S
+    while (renewed := leases.latest(found.offset + 1)) is None:
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(_WATCH_S)
+    return Holder(renewed.owner, renewed.since_ms) if renewed.live else None
+
+
 def take_lease(leases: Leases, owner: str, folder: Path) -> KafkaClaim:
     """Claim a graph; `Refused` while a live run holds it."""
-    path = (folder / f"{leases.graph}.lock").resolve()
+    path = _lock_path(leases, folder)
     descriptor = lock(path)
     if descriptor is None:
         found = leases.latest()
         raise leases.refusal(found.owner if found is not None else "another run")
     try:
-        writer, lease, until = _write_claim(leases, owner, f"{socket.gethostname()}:{path}")
+        writer, lease, until = _write_claim(leases, owner, _place_of(path))
     except BaseException:
         os.close(descriptor)
         raise
     return KafkaClaim(leases, writer, lease, until, lambda: os.close(descriptor))
+
+
+def _lock_path(leases: Leases, folder: Path) -> Path:
+    return (folder / f"{leases.graph}.lock").resolve()
+
+
+def _place_of(path: Path) -> str:
+    return f"{socket.gethostname()}:{path}"
 
 
 def _write_claim(leases: Leases, owner: str, place: str) -> tuple[Writer, Lease, float]:
@@ -144,7 +176,8 @@ def _write_claim(leases: Leases, owner: str, place: str) -> tuple[Writer, Lease,
         writer.close()
         raise leases.refusal(newer.owner)
     until = time.monotonic() + LEASE_S
-    leases.write(writer, owner, place, token_after(newer.token if newer is not None else 0))
+    token = token_after(newer.token if newer is not None else 0)
+    leases.write(writer, Lease(owner, place, token, -1, live=True, since_ms=time.time_ns() // 1_000_000))
     return writer, leases.written_after(newer), until
 
 
@@ -214,5 +247,4 @@ class KafkaClaim:
         return True
 
     def _write(self, *, live: bool) -> None:
-        lease = self._lease
-        self._leases.write(self._writer, lease.owner, lease.place, lease.token, live=live)
+        self._leases.write(self._writer, self._lease._replace(live=live))

@@ -12,13 +12,14 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from nvisy.errors import Unreachable
 from nvisy.topics.kafka.address import parse_address
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
-from nvisy.topics.kafka.lease import KafkaClaim, Leases, take_lease
+from nvisy.topics.kafka.lease import KafkaClaim, Leases, holder, take_lease
 from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
+from nvisy.topics.kafka.state import stage_state, state_topic
 from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics
 from nvisy.topics.limits import check_topic_name
-from nvisy.topics.log import LogRecord, Seat, TopicInfo, TopicPartition
+from nvisy.topics.log import Holder, LogRecord, Seat, TopicInfo, TopicPartition
 
 
 def connect_kafka(url: str, *, root: Path, environ: Mapping[str, str]) -> KafkaLog:
@@ -96,6 +97,21 @@ class KafkaLog:
         }
         committed = self._committed(group_of(seat), list(places))
         return {place: (committed.get(place, start), end) for place, (start, end) in places.items()}
+
+    def state(self, seat: Seat) -> Mapping[str, bytes]:
+        """See `nvisy.topics.log.Log`."""
+        info = self._topics.describe(state_topic(seat.graph))
+        if info is None:
+            return {}
+        records = scan(self._cluster, info, {})
+        return stage_state(seat, {record.key or b"": record for record in records}).values
+
+    def holder(self, graph: str) -> Holder | None:
+        """See `nvisy.topics.log.Log`. A lease that is not renewed while it is watched has no holder."""
+        if self._topics.describe(state_topic(check_topic_name(graph))) is None:
+            return None
+        leases = Leases(self._cluster, self._topics, graph)
+        return holder(leases, self._root / "claims" / self._id)
 
     def close(self) -> None:
         """See `nvisy.topics.log.Log`."""
