@@ -55,7 +55,7 @@ class DeduplicatingOutlet(Outlet):
     def _decided(self, flight: Flight) -> Iterator[Flight]:
         change = flight.change
         self._counters.received += len(change.items)
-        for decision in self._owners.apply(seen(change, flight.ticket)):
+        for decision in self._owners.apply(seen(change, flight.place)):
             its_own = decision.name == (change.origin.source, change.origin.key)
             found = change if its_own else self._found(decision)
             if found is not None:

@@ -35,6 +35,21 @@ class Failure:
     attempts: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Marks a flight that was read before and failed, and is tried once more.
+
+    Attributes:
+        letter: Record key of its dead letter: the way on which it failed, and the only one it takes part in.
+        entry: Which entry of that key. It goes on only while this one is open.
+        place: Where the change was read the first time.
+    """
+
+    letter: bytes
+    entry: str
+    place: Ticket
+
+
 @dataclass(slots=True)
 class Flight:
     """A change on its way through a stage.
@@ -47,17 +62,33 @@ class Flight:
         ticket: Where it was read.
         raw: The bytes it was read from, for the dead letters.
         failure: Set by the step that refused it.
+        replay: Set where a dead letter is tried again. Its ticket is then one of `replayed_at`.
     """
 
     change: Change
     ticket: Ticket
     raw: bytes = b""
     failure: Failure | None = None
+    replay: Replay | None = None
+
+    @property
+    def place(self) -> Ticket:
+        """Where the change stands in its topic."""
+        return self.replay.place if self.replay else self.ticket
 
     def onward(self, change: Change) -> Flight:
         """The same flight with what a step made of its change."""
-        return Flight(change, self.ticket, self.raw)
+        return Flight(change, self.ticket, self.raw, None, self.replay)
 
     def failed(self, failure: Failure) -> Flight:
         """The same flight, refused."""
-        return Flight(self.change, self.ticket, self.raw, failure)
+        return Flight(self.change, self.ticket, self.raw, failure, self.replay)
+
+
+REPLAYED = -1
+"""Stands for the partition of what is replayed, which is none: those tickets neither hold nor move a position."""
+
+
+def replayed_at(inlet: str, number: int) -> Ticket:
+    """A ticket for what comes in once more through an inlet."""
+    return Ticket(TopicPartition(inlet, REPLAYED), number)

@@ -89,8 +89,8 @@ class Work:
             self._codecs.codec.prepare(name)
         self.steps = Steps(self._checked, stage, state, self.counters, patience)
         self._stack.callback(self.steps.close)
-        open_keys = dead_letters.open_keys(self._log, self.seat.graph, stage.id)
-        self.book = DeadLetterBook(self.seat.graph, stage.id, self._checked.graph.log.partitions, open_keys)
+        open_now = dead_letters.book_of(self._log, self.seat.graph, stage.id)
+        self.book = DeadLetterBook(self.seat.graph, stage.id, self._checked.graph.log.partitions, open_now)
 
     @property
     def behind(self) -> int:

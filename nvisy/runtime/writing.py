@@ -16,9 +16,11 @@ from typing import Protocol
 
 from nvisy.errors import Transient
 from nvisy.fault_points import Point, reach
+from nvisy.primitives.provenance import Version
 from nvisy.runtime import dead_letters
 from nvisy.runtime.ack import AckTracker
-from nvisy.runtime.flight import Flight
+from nvisy.runtime.dead_letters import OpenEntry
+from nvisy.runtime.flight import REPLAYED, Flight, Replay
 from nvisy.runtime.outlets import Outlet
 from nvisy.topics.log import Append, Session, TopicPartition
 
@@ -47,24 +49,34 @@ class Desk(Protocol):
 
 
 class DeadLetterBook:
-    """The dead letters of one stage: what is written when a change fails, and closed when its key passes."""
+    """The dead letters of one stage: what is written when a change fails, and closed when its key passes.
 
-    def __init__(self, graph: str, stage: str, partitions: int, open_keys: set[bytes]) -> None:
+    Attributes:
+        open: The entries that are open now, by record key.
+    """
+
+    def __init__(self, graph: str, stage: str, partitions: int, open_now: dict[bytes, OpenEntry]) -> None:
         self._graph = graph
         self._stage = stage
         self._partitions = partitions
-        self.open = open_keys
+        self.open = open_now
 
     def failed(self, outlet: str, flight: Flight) -> Append:
         """The entry of a failed flight."""
         record = dead_letters.entry(self._graph, self._stage, outlet, flight, self._partitions)
-        self.open.add(record.key)
+        self.open[record.key] = dead_letters.as_open(record)
         return record
 
     def passed(self, outlet: str, flight: Flight) -> Append | None:
         """The tombstone of the entry that this flight puts an end to, if there is one."""
         key = dead_letters.entry_key(self._stage, outlet, flight) if self.open else b""
-        return self.close(key, "resolved") if key in self.open else None
+        found = self.open.get(key)
+        version = flight.change.origin.version
+        if found is None or (version is not None and version.number < found.version):
+            return None
+        had_one = Version.of(found.version).inc > 0  # what could not be decoded did not say
+        is_newer = had_one and version is not None and version.number > found.version
+        return self.close(key, "superseded" if is_newer and not flight.replay else "resolved")
 
     def entries(self, outlet: str, flights: Sequence[Flight]) -> list[Append]:
         """What these flights leave in the book, in their order: of two versions of a key the later decides."""
@@ -74,14 +86,39 @@ class DeadLetterBook:
         )
         return [record for record in written if record is not None]
 
+    def due(self, outlet: str, flights: Sequence[Flight]) -> Sequence[Flight]:
+        """`flights` without the replayed ones that have nothing left to do here.
+
+        Flights of a key come in the order in which they were read. So a replayed one whose entry is still open when it
+        gets here has been overtaken by no newer version of its key, and may be written like any other.
+        """
+        if not any(flight.replay for flight in flights):
+            return flights
+        due: list[Flight] = []
+        passed: set[bytes] = set()
+        for flight in flights:
+            key = dead_letters.entry_key(self._stage, outlet, flight)
+            if flight.replay is None or (key not in passed and self._may_replay(key, flight.replay)):
+                due.append(flight)
+                passed.add(key)
+        return due
+
+    def is_open(self, key: bytes, entry: str) -> bool:
+        """Whether this very entry of a key is open."""
+        found = self.open.get(key)
+        return found is not None and found.entry == entry
+
     def failed_keys(self) -> list[bytes]:
         """Message keys, `<source>/<key>`, of what is open."""
-        return [key.split(b"/", 2)[2] for key in frozenset(self.open)]
+        return [key.split(b"/", 2)[2] for key in tuple(self.open)]
 
     def close(self, key: bytes, reason: str) -> Append:
         """The tombstone of an open entry."""
-        self.open.discard(key)
+        self.open.pop(key, None)
         return dead_letters.closing(self._graph, key, reason, self._partitions)
+
+    def _may_replay(self, key: bytes, replay: Replay) -> bool:
+        return key == replay.letter and self.is_open(key, replay.entry)
 
 
 class WritingThread:
@@ -189,14 +226,18 @@ class WritingThread:
         # `_uncommitted` is raised before anything counts as done, so that `idle` is never true too early.
         self._uncommitted = True
         outlet = self._outlets[index]
-        good = [flight for flight in flights if not flight.failure]
+        due = self._book.due(outlet.name, flights)
+        good = [flight for flight in due if not flight.failure]
         refused = {flight.ticket: flight for flight in outlet.write(good)}
         reach(Point.WRITTEN)
-        answered = [refused.get(flight.ticket, flight) for flight in flights]
+        answered = [refused.get(flight.ticket, flight) for flight in due]
         letters = self._book.entries(outlet.name, answered)
         if letters:
             reach(Point.DEAD_LETTER)
         self._session.append(letters)
+        if len(due) < len(flights):
+            tickets = {flight.ticket for flight in due}
+            answered += [flight for flight in flights if flight.ticket not in tickets]
         self._through += [flight for flight in answered if self._tracker.done(flight.ticket)]
         if letters and outlet.waits:
             self._commit()  # a transaction must not stay open until the outlet answers next time
@@ -221,7 +262,9 @@ class WritingThread:
 
     def _commit(self) -> None:
         everything = self._tracker.positions()
-        positions = {at: low for at, low in everything.items() if at.topic in self._inputs}
+        positions = {
+            at: low for at, low in everything.items() if at.topic in self._inputs and at.partition != REPLAYED
+        }
         through, self._through = self._through, []
         reach(Point.COMMIT)
         self._session.commit(positions, self._desk.state(everything))

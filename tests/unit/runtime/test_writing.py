@@ -20,7 +20,7 @@ def flight(offset: int, *, failed: bool) -> Flight:
 @pytest.mark.parametrize("failed_before", [False, True])
 @pytest.mark.parametrize("last_failed", [False, True])
 def test_of_two_versions_in_one_batch_the_later_decides(failed_before: bool, last_failed: bool) -> None:
-    book = DeadLetterBook("g", "text", 4, set())
+    book = DeadLetterBook("g", "text", 4, {})
     if failed_before:
         book.entries("g.embed", [flight(0, failed=True)])
     written = book.entries("g.embed", [flight(1, failed=not last_failed), flight(2, failed=last_failed)])
