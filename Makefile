@@ -31,9 +31,10 @@ check: setup  ## formatting, lint, types, layers, schemas
 	$(BIN)/lint-imports
 	$(BIN)/nvisy schema --check
 
+# More workers than cores: much of what they do is waiting for a broker.
 test: check  ## everything, on a real Kafka and a real Postgres that the suite starts
 	$(BIN)/python -m tests.servers
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 demo: setup  ## documents become searchable vectors, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(CURDIR)/$(BIN)/nvisy" quickstart --demo "$$folder"

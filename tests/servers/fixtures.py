@@ -14,7 +14,14 @@ import pytest
 from tests.servers.guard import start_guard
 from tests.servers.kafka import KafkaServer
 from tests.servers.postgres import PostgresServer
-from tests.servers.session import FOLDER_VARIABLE, locked, new_session_folder, private_folder, session_folder
+from tests.servers.session import (
+    FOLDER_VARIABLE,
+    locked,
+    memory_disk,
+    new_session_folder,
+    private_folder,
+    session_folder,
+)
 
 _GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
 
@@ -33,8 +40,13 @@ ServerT = TypeVar("ServerT", bound=Server)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Opens the session's folder; the workers of pytest-xdist inherit it from their controller."""
+    """Opens the session's folder; the workers of pytest-xdist inherit it from their controller.
+
+    The `tmp_path` of tests goes to the memory disk too, unless `--basetemp` or the environment says otherwise.
+    """
     if FOLDER_VARIABLE not in os.environ:
+        if (disk := memory_disk()) is not None:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(disk))
         folder = new_session_folder()
         os.environ[FOLDER_VARIABLE] = str(folder)
         config.stash[_GUARD] = start_guard(folder)

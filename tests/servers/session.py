@@ -21,11 +21,16 @@ def new_session_folder() -> Path:
 
     A server that drops root's rights passes through the folder without being able to list it.
     """
-    in_memory = _MEMORY_DISK.is_dir() and os.access(_MEMORY_DISK, os.W_OK)
-    enough = in_memory and shutil.disk_usage(_MEMORY_DISK).free >= _ENOUGH_MEMORY_DISK_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="nvisy-", dir=_MEMORY_DISK if enough else None))
+    folder = Path(tempfile.mkdtemp(prefix="nvisy-", dir=memory_disk()))
     folder.chmod(0o711)
     return folder
+
+
+def memory_disk() -> Path | None:
+    """The memory disk, if there is one that is large enough for servers and tests: nothing there waits for a disk."""
+    in_memory = _MEMORY_DISK.is_dir() and os.access(_MEMORY_DISK, os.W_OK)
+    enough = in_memory and shutil.disk_usage(_MEMORY_DISK).free >= _ENOUGH_MEMORY_DISK_BYTES
+    return _MEMORY_DISK if enough else None
 
 
 def session_folder() -> Path:

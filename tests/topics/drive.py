@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nvisy.topics.log import Append, Log, LogRecord, Seat, Session, TopicPartition
 from nvisy.topics.open import open_log
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 class Place(NamedTuple):
