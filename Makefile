@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo fmt lock clean
+.PHONY: help setup check test faults demo fmt lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -35,6 +35,10 @@ check: setup  ## formatting, lint, types, layers, schemas
 test: check  ## everything, on a real Kafka and a real Postgres that the suite starts
 	$(BIN)/python -m tests.servers
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+faults: setup  ## the fault matrix on real servers; writes its table into docs/reliability.md
+	$(BIN)/python -m tests.servers
+	$(BIN)/python -m tests.faults
 
 demo: setup  ## documents become searchable vectors, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(CURDIR)/$(BIN)/nvisy" quickstart --demo "$$folder"

@@ -7,7 +7,8 @@ import sys
 import time
 
 from tests.faults import report
-from tests.faults.matrix import every_row, play_row, settings
+from tests.faults.cell import Setting
+from tests.faults.matrix import Row, every_row, play_rows, settings
 from tests.faults.servers import servers
 
 
@@ -15,25 +16,17 @@ def main() -> int:
     """Play what the command line asks for; 1 if a row failed."""
     asked = _arguments()
     wanted = [row for row in every_row() if not asked.rows or row.id in asked.rows.split(",")]
-    results = []
+    pairs, shapes = _several(asked.pairs), _several(asked.shapes)
+
+    def cells(row: Row) -> list[Setting]:
+        return list(settings(row, asked.seed, quick=asked.quick, pairs=pairs, shapes=shapes, only=asked.only))
+
     began = time.monotonic()
     with servers() as started:
-        for row in wanted:
-            cells = list(
-                settings(
-                    row,
-                    asked.seed,
-                    quick=asked.quick,
-                    pairs=_several(asked.pairs),
-                    shapes=_several(asked.shapes),
-                    only=asked.only,
-                )
-            )
-            if cells:
-                results.append(play_row(row, cells, started, _say))
+        results = play_rows(wanted, cells, started, _say, jobs=asked.jobs)
     _say(f"\n{report.table(results)}\n\ntook {time.monotonic() - began:.0f} s")
-    narrowed = asked.quick or asked.pairs or asked.shapes or asked.only
-    if asked.write or not (narrowed or asked.rows):
+    narrowed = asked.rows or asked.quick or asked.pairs or asked.shapes or asked.only
+    if asked.write or not narrowed:
         report.write(results)
     return 0 if results and all(result.passed for result in results) else 1
 

@@ -127,6 +127,7 @@ class Cell:
 
     def start(self, *arguments: str, timeout_s: float = 60.0) -> None:
         """Follow the source in a process; returns once every stage runs."""
+        began = time.monotonic()
         goes = Place("-", Point.STAGE_GOES)
         before = self.orders.count(goes)
         self.process = self.spawn("--follow", *arguments)
@@ -139,6 +140,7 @@ class Cell:
             if time.monotonic() > until:
                 self.fail(f"the run did not start within {timeout_s:.0f} s: {self.said()}")
             time.sleep(0.02)
+        self.tally.calm_start_s = self.tally.calm_start_s or time.monotonic() - began
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -197,7 +199,8 @@ class Cell:
     def said(self) -> str:
         """The end of what the runs wrote to stderr."""
         text = self._said.read_text(errors="replace") if self._said.exists() else ""
-        return " | ".join(text.splitlines()[-6:])
+        lines = [line for line in text.splitlines() if '"event": "progress"' not in line]
+        return " | ".join(lines[-6:])
 
     def reach_store_at(self, address: str) -> None:
         """Sinks are told this address; before the first run."""
@@ -231,6 +234,16 @@ class Cell:
         while (taken := self.orders.taken) is None and time.monotonic() < until and self._wrong():
             time.sleep(0.03)
         return taken or self.orders.taken
+
+    def rests_within(self, timeout_s: float) -> bool:
+        """Whether everything comes to be as the oracle says; nothing is counted where it does not."""
+        until = time.monotonic() + timeout_s
+        while self._wrong():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        self.oracle.settle()
+        return True
 
     def judge(self) -> None:
         """Now, without waiting, everything has to be as the oracle says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,20 +25,23 @@ class Servers:
         self.folder = folder
         self._kafka: KafkaServer | None = None
         self._postgres: PostgresServer | None = None
+        self._lock = threading.Lock()
 
     @property
     def kafka(self) -> KafkaServer:
         """The broker."""
-        if self._kafka is None:
-            self._kafka = KafkaServer(private_folder("kafka")).start()
-        return self._kafka
+        with self._lock:
+            if self._kafka is None:
+                self._kafka = KafkaServer(private_folder("kafka")).start()
+            return self._kafka
 
     @property
     def postgres(self) -> PostgresServer:
         """The database server."""
-        if self._postgres is None:
-            self._postgres = PostgresServer(private_folder("postgres")).start()
-        return self._postgres
+        with self._lock:
+            if self._postgres is None:
+                self._postgres = PostgresServer(private_folder("postgres")).start()
+            return self._postgres
 
     def qdrant(self) -> Qdrant:
         """A Qdrant of its own; to be closed."""

