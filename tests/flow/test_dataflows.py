@@ -133,6 +133,29 @@ def test_articles_of_a_topic_become_rows_in_postgres(
     assert {hit.key for hit in workspace.records(name)} == {"rivers"}
 
 
+@pytest.mark.postgres
+def test_rows_of_a_table_become_vectors_and_follow_it(
+    workspace: Workspace, pg_dsn: str, monkeypatch: pytest.MonkeyPatch
+):
+    import psycopg
+
+    name = "postgres_to_vectors"
+    monkeypatch.setenv("PG_DSN", pg_dsn)
+    with psycopg.connect(pg_dsn, autocommit=True) as database:
+        database.execute("CREATE TABLE articles (id int PRIMARY KEY, title text NOT NULL, body text)")
+        database.execute("INSERT INTO articles VALUES (1, 'Rivers', 'The Danube rises in the Black Forest.')")
+        database.execute("INSERT INTO articles VALUES (2, 'Bread', NULL)")
+        try:
+            assert workspace.run(name).state == "completed"
+            assert workspace.search(name, "where does the Danube begin?")[0].key == "public.articles/1"
+            database.execute("UPDATE articles SET body = 'A loaf is baked of flour.' WHERE id = 2")
+            database.execute("DELETE FROM articles WHERE id = 1")
+            workspace.run(name)
+            assert [hit.text for hit in workspace.records(name)] == ["Bread\n\nA loaf is baked of flour."]
+        finally:
+            database.execute("SELECT pg_drop_replication_slot('nvisy_postgres_to_vectors_articles')")
+
+
 def test_the_graph_written_in_python_is_the_graph_in_the_file():
     built = runpy.run_path(str(ROOT / "dataflows" / "code" / "branch_and_fanout.py"))["build"]()
     loaded = Graph.load(ROOT / "dataflows" / "branch_and_fanout.json")

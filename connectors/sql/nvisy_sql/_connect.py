@@ -95,7 +95,10 @@ def said(error: Any) -> str:
 
 
 def _not_connected(given: dict[str, Any], message: str) -> Fatal | Unreachable:
-    reason = message.strip().splitlines()[-1] if message.strip() else "no answer"
+    lines = message.strip().splitlines() or ["no answer"]
+    reason = next((line for line in reversed(lines) if "failed: " in line), lines[0]).rpartition("failed: ")[
+        2
+    ]
     place = f"Postgres at {given.get('host') or given.get('hostaddr') or 'the local socket'}"
     place += f":{given['port']}" if given.get("port") else ""
     if any(sign in message for sign in ("authentication failed", "no pg_hba.conf", "no password supplied")):

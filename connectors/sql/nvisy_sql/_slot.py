@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,17 @@ from nvisy_sql._tables import quoted
 if TYPE_CHECKING:
     from nvisy_sql._connect import Connection
 
-HELD_S = 10.0
-"""How long a slot may be held by a reader that has just died: the server has to notice first."""
+HELD_S = 90.0
+"""How long a slot may be held by a reader that is gone: a server notices after `wal_sender_timeout`, often 60 s."""
+
+SAID_AFTER_S = 2.0
 
 HOW_TO_READ_ANEW = (
-    "what changed meanwhile cannot be read any more, so all of it has to be read anew: docs/cdc.md, 'A gap'"
+    "what changed meanwhile cannot be read any more; to read everything again, and remove what that does not confirm, "
+    "run with --adopt (docs/cdc.md)"
 )
 
+_log = logging.getLogger(__name__)
 _SLOT = "SELECT to_jsonb(s), current_database() FROM pg_replication_slots s WHERE slot_name = %s"
 
 
@@ -65,7 +70,11 @@ def when_free(connection: Connection, name: str) -> Slot | None:
         Refused: Another reader goes on reading it.
     """
     until = time.monotonic() + HELD_S
+    said = False
     while (slot := find(connection, name)) is not None and slot.holder is not None:
+        if not said and time.monotonic() > until - HELD_S + SAID_AFTER_S:
+            said = True
+            _log.warning("replication slot %s is held by server process %s: waiting", name, slot.holder)
         if time.monotonic() > until:
             raise Refused(
                 f"replication slot {name} is read by another process, server process {slot.holder}: end that reader, "

@@ -18,7 +18,7 @@ from nvisy.connector.descriptor import Context
 from nvisy.connector.shape import Shape
 from nvisy.connector.source import Event, StreamReader
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 """How long a busy machine may take for what takes a moment."""
 
 
