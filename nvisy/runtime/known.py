@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import apsw
 import orjson
+
+from nvisy.errors import Refused
 
 _FORMAT = 1
 _SCHEMA = """
@@ -38,6 +41,9 @@ class KnownKeys:
         self._db = _open(path)
         self.was_lost = self._meta("topic") is None
         """There was no file, or none that could be read."""
+        self._owner = uuid4().hex
+        with self._db:
+            self._set("owner", self._owner)
         if self._meta("topic") != topic_id or self._meta("format") != str(_FORMAT):
             self.start_over(topic_id)
         self._db.execute("CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -55,8 +61,13 @@ class KnownKeys:
         groups: Mapping[str, bytes] | None = None,
         followed: Mapping[int, int] | None = None,
     ) -> None:
-        """These keys now stand in the log with these fingerprints (None: deleted)."""
+        """These keys now stand in the log with these fingerprints (None: deleted).
+
+        Raises:
+            Refused: Another process has opened the file since: it knows what came after.
+        """
         with self._db:
+            self._refuse_if_replaced()
             gone = [(key,) for key, fingerprint in fingerprints.items() if fingerprint is None]
             held = [(key, mark) for key, mark in fingerprints.items() if mark is not None]
             self._db.executemany("DELETE FROM known WHERE key = ?", gone)
@@ -146,6 +157,13 @@ class KnownKeys:
             self._db.execute("UPDATE known SET fingerprint = x''; DELETE FROM groups; DELETE FROM meta")
             self._set("format", str(_FORMAT))
             self._set("topic", topic_id)
+            self._set("owner", self._owner)
+
+    def _refuse_if_replaced(self) -> None:
+        # An update, so that the file is locked before it is read.
+        self._db.execute("UPDATE meta SET value = value WHERE name = 'owner' AND value = ?", (self._owner,))
+        if not self._db.changes():
+            raise Refused("the listing of this source was taken over by another process")
 
     def _count(self, rows: str) -> int:
         counted: Any = self._db.execute(f"SELECT count(*) FROM {rows}").fetchone()  # noqa: S608 - constants of ours

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from nvisy.errors import Refused
 from nvisy.runtime.known import Known, KnownKeys
 
 
@@ -36,6 +37,16 @@ def test_what_is_noted_is_there_for_the_next_process(known, path):
         assert again.see(["a", "b"]) == [Known(b"1", False), Known(None, False)]
         assert again.group("f") == b"3"
         assert again.followed() == {0: 7, 3: 9}
+
+
+def test_a_process_that_was_replaced_notes_nothing_down(known, path):
+    known.note({"a": b"1"})
+    with closing(KnownKeys(path, "topic-1")) as successor:
+        successor.note({"a": b"2"})
+        with pytest.raises(Refused, match="taken over"):
+            known.note({"a": b"1"}, followed={0: 1})
+        assert successor.see(["a"]) == [Known(b"2", False)]
+        assert successor.followed() == {}
 
 
 def test_another_topic_has_everything_sent_again_and_still_knows_what_may_be_gone(known, path):
