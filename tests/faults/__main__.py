@@ -41,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="one part of a row, as the command after a failure has it")
     parser.add_argument("--quick", action="store_true", help="the bounded part")
     parser.add_argument("--seed", type=int, default=1, help="what is random follows from it")
+    parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
     parser.add_argument(
         "--write", action="store_true", help="write the rows into docs/reliability.md in any case"
     )

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from tests.faults import rows
-from tests.faults.cell import Cell, Setting
+from tests.faults.cell import CALM_START_S, Cell, Setting
 from tests.faults.servers import Servers
 from tests.faults.tally import CellFailed, Tally
 
@@ -26,9 +26,6 @@ SHAPES = (("branch", "embedded", "pgvector"), ("fanout", "kafka", "sqlite"))
 """The other graphs, on a pair each."""
 EVERY = CHAIN + SHAPES
 SMALLEST = ("chain", "embedded", "sqlite")
-
-CALM_START_S = 3.0
-"""How long an undisturbed start takes on a machine that has nothing else to do; bars on time grow with it."""
 
 Where = tuple[str, str, str]
 """shape, log, store"""

@@ -81,7 +81,7 @@ def _die(cell: Cell, place: Place, do: str, *, nth: int) -> None:
         cell.source.edit()
         if not nth:
             os.kill(cell.orders.pid_of(place.stage), signal.SIGKILL)
-    taken = cell.rest_or_taken() if nth else cell.orders.wait_taken(20.0)
+    taken = cell.rest_or_taken() if nth else cell.taken(20)
     for _ in range(ROUNDS):
         if taken is None and nth:
             cell.source.edit()
@@ -103,8 +103,7 @@ def _die(cell: Cell, place: Place, do: str, *, nth: int) -> None:
 def _die_at_the_end(cell: Cell, place: Place, do: str) -> None:
     cell.orders.give(place, do, run=0)
     cell.source.edit()
-    process = cell.spawn()
-    process.wait(60)
+    cell.ended(cell.spawn(), 60)
     taken = cell.orders.taken
     if taken is None:
         cell.fail(f"{place} was not reached")

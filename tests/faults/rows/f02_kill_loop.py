@@ -31,7 +31,7 @@ def play(cell: Cell) -> None:
             if life:
                 cell.kill()
             cell.start()
-        taken = cell.orders.wait_taken(30)
+        taken = cell.taken(30)
         if taken is None:
             cell.fail(f"life {life + 1} did nothing: {cell.said()}")
             return

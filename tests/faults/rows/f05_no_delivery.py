@@ -31,14 +31,14 @@ def play(cell: Cell) -> None:
         cell.source.edit()
         cell.orders.give(place, "sleep", run=0, seconds=1.0)
         process = cell.spawn()
-        if cell.orders.wait_taken(60) is None:
+        if cell.taken(60) is None:
             cell.fail(f"{place} was not reached")
         cell.tally.runs += 1
         broker = json.loads((cell.servers.kafka.folder / "pid.json").read_text())["pid"]
         os.kill(broker, signal.SIGSTOP)
         began = time.monotonic()
         try:
-            code = process.wait(TOLD_S)
+            code = cell.ended(process, TOLD_S)
         finally:
             os.kill(broker, signal.SIGCONT)
         told = code == 3 and cell.servers.kafka.bootstrap in cell.said()

@@ -67,8 +67,7 @@ def _second_copy(cell: Cell) -> None:
     """It is refused, its owner is named, and the first goes on."""
     cell.tally.runs += 1
     owner = str(cell.running.pid)
-    second = cell.spawn("--follow")
-    code = second.wait(60)
+    code = cell.ended(cell.spawn("--follow"), 60)
     cell.expect(
         code == 6 and owner in cell.said(), f"a second copy: exit code {code}, and it said: {cell.said()}"
     )
@@ -86,7 +85,7 @@ def _paused_copy(cell: Cell) -> None:
     time.sleep(PAUSE_S)
     cell.source.edit()
     if cell.setting.log == "embedded":
-        code = cell.spawn("--follow").wait(60)
+        code = cell.ended(cell.spawn("--follow"), 60)
         cell.expect(code == 6, f"a paused run was not respected: exit code {code}")
         _resume(family)
         cell.rest(time.monotonic())
@@ -98,7 +97,7 @@ def _paused_copy(cell: Cell) -> None:
     _resume(family)
     with cell.saying("paused as a whole"):
         _still_right(cell, time.monotonic(), before)
-        _, alive = psutil.wait_procs(family, timeout=ENDS_S)
+        _, alive = psutil.wait_procs(family, timeout=ENDS_S * cell.slowness)
         cell.expect(not alive, "the run that was replaced goes on for ever")
 
 
@@ -136,7 +135,7 @@ def _zombie(cell: Cell, place: Place) -> None:
 def _still_right(cell: Cell, since: float, before: Mapping[str, str]) -> None:
     """What woke up has changed nothing, and what it believes misleads nobody when documents are as they were."""
     cell.rest(since)
-    until = time.monotonic() + 2.0
+    until = time.monotonic() + 2.0 * cell.slowness
     while time.monotonic() < until:
         time.sleep(0.2)
     cell.rest(timeout_s=SWEEP_S if cell.setting.store == "qdrant" else 0.0)

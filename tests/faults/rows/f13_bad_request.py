@@ -53,7 +53,7 @@ def _other_dimension(cell: Cell) -> None:
     embed["params"]["dimensions"] = 4
     cell.model.dimensions = 4
     cell.tally.runs += 1
-    code = cell.spawn().wait(60)
+    code = cell.ended(cell.spawn(), 60)
     said = cell.said()
     cell.expect(
         code not in (0, 4) and "dimensions" in said, f"another dimension: exit code {code}; it said: {said}"
