@@ -85,7 +85,7 @@ def _facts(letter: DeadLetter, headers: Mapping[str, bytes]) -> Iterator[tuple[s
     yield "message", letter.message
     yield "attempts", f"{letter.attempts}; {again}"
     yield "read from", f"{read_at}, by the stage {letter.stage}"
-    yield "bytes", f"{letter.size:,}, SHA-256 {letter.sha256}"
+    yield "record", f"{letter.size:,} bytes, SHA-256 {letter.sha256}"
     yield "run", letter.run or "not known"
 
 
