@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -142,6 +142,14 @@ class Plan:
     def stage(self, stage_id: str) -> Stage:
         """The stage of that id, or KeyError."""
         return {stage.id: stage for stage in self.stages}[stage_id]
+
+    def below(self, stages: Collection[str]) -> frozenset[str]:
+        """These stages, and every one that their changes get to."""
+        found = set(stages)
+        for stage in self.stages:  # in the order of the data
+            if not found.isdisjoint(stage.upstream):
+                found.add(stage.id)
+        return frozenset(found)
 
     def sources_of(self, stage: Stage) -> set[str]:
         """The source nodes whose changes reach a stage."""

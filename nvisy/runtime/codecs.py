@@ -45,6 +45,14 @@ class ChangeDecoder:
         except CodecError as error:
             raise undecodable(error) from error
 
+    def unknown(self, record: LogRecord) -> Change:
+        """Stands for a record whose change cannot be told, under the key it has in a topic of the graph."""
+        source, _, key = (record.key or b"").decode("utf-8", "replace").partition("/")
+        version = Version(0, record.offset)
+        return Change(
+            Provenance(source, key or source, version=version, partition=record.partition, topic=record.topic)
+        )
+
 
 def open_codec(catalog: Catalog, settings: Settings) -> Codec:
     """The codec for the log that `settings` name, with the installed primitives.

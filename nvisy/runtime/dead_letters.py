@@ -182,7 +182,7 @@ def parsed(record: LogRecord) -> DeadLetter:
 
 
 def _headers(graph: str, stage: str, flight: Flight) -> Headers:
-    failure, origin = flight.failure, flight.change.origin
+    failure, origin, replay = flight.failure, flight.change.origin, flight.replay
     assert failure is not None
     texts: Mapping[str, Any] = {
         "__connect.errors.topic": flight.place.at.topic,
@@ -200,8 +200,8 @@ def _headers(graph: str, stage: str, flight: Flight) -> Headers:
         "nvisy.error.attempts": failure.attempts,
         "nvisy.error.version": origin.version.number if origin.version else 0,
         "nvisy.error.uri": origin.uri,
-        "nvisy.error.size": len(flight.raw),
-        "nvisy.error.sha256": hashlib.sha256(flight.raw).hexdigest(),
+        "nvisy.error.size": replay.size if replay else len(flight.raw),
+        "nvisy.error.sha256": replay.sha256 if replay else hashlib.sha256(flight.raw).hexdigest(),
         "nvisy.error.run": origin.run,
         "nvisy.error.graph": flight.change.graph,
         _ENTRY: secrets.token_hex(6),

@@ -43,11 +43,15 @@ class Replay:
         letter: Record key of its dead letter: the way on which it failed, and the only one it takes part in.
         entry: Which entry of that key. It goes on only while this one is open.
         place: Where the change was read the first time.
+        size: Bytes of what was read there, which may be gone.
+        sha256: Of these bytes.
     """
 
     letter: bytes
     entry: str
     place: Ticket
+    size: int
+    sha256: str
 
 
 @dataclass(slots=True)

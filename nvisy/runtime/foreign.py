@@ -58,6 +58,11 @@ class ForeignDecoder:
         except CodecError as error:
             raise undecodable(error) from error
 
+    def unknown(self, record: LogRecord) -> Change:
+        """Stands for a record whose change cannot be told, under its own key, or its place where it has none."""
+        key = (record.key or b"").decode("utf-8", "replace") or f"//{record.partition}/{record.offset}"
+        return Change(self._origin(record, key), graph=self._graph)
+
     def _change(self, record: LogRecord) -> Change:
         if record.value is None:
             return Change(self._origin(record, _text(record.key)), "delete", graph=self._graph)

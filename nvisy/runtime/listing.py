@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class ListingReader:
         self._failed_before: frozenset[str] = frozenset()
         self._flights = self._passes()
         self._confirms_all = False
+        self._asked_again = threading.Event()
+        self._again = False
         self.ended = False
         self.complete = False
 
@@ -106,6 +109,10 @@ class ListingReader:
         """Everything up to these offsets of the origin topic is reflected in the file of known keys."""
         self._note_committed()
         self._known.note({}, followed=ends)
+
+    def list_again(self) -> None:
+        """Make another pass soon, and in it read anew the groups that something failed in. From any thread."""
+        self._asked_again.set()
 
     def close(self) -> None:
         """Close the source."""
@@ -141,11 +148,13 @@ class ListingReader:
             self.complete = self.complete or self._confirms_all
             if not self._spec.follow:
                 return
-            while not self._source.wait(FOLLOW_WAIT_S):
+            while not (self._source.wait(FOLLOW_WAIT_S) or self._asked_again.is_set()):
                 yield None
 
     def _pass(self, complete: dict[str, bytes]) -> Iterator[Flight | None]:
         """One listing. None stands for a moment in which nothing is to be read; `complete` takes the groups read."""
+        self._again = self._asked_again.is_set()
+        self._asked_again.clear()
         self._known.begin_pass()
         self._confirms_all = True
         self._failed_before = frozenset(self._spec.failed_keys())
@@ -177,7 +186,8 @@ class ListingReader:
 
     def _group(self, group: Group, complete: dict[str, bytes]) -> Iterator[Flight]:
         prefix = f"{group.key}#"
-        if self._known.group(group.key) == group.fingerprint:
+        again = self._again and any(key.startswith(prefix) for key in self._failed_before)
+        if self._known.group(group.key) == group.fingerprint and not again:
             self._known.spare(prefix)
             return
         self._known.forget_group(group.key)

@@ -57,6 +57,7 @@ def line(kind: str, **fields: Any) -> bytes:
 
     To a stage: `go` {inc}, the incarnation of its changes at least; `drain` {ends: [[topic, partition, offset]],
     sweep: {source: epoch}}; `sweep` {sources: {source: epoch}}, everything that those passes confirmed has come in;
+    `replay`, `drop` {letters: [[stage, record key as hex, entry]]}, these dead letters, those of them that are open;
     `stop`.
     From a stage: `ready` {config, behind}; `counters` {counters, in_flight}; `waiting` {error, delay_s};
     `passed` {sources: {source: epoch}}, a full pass over them is in its topics; `log` {level, name, text};

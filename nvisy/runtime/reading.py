@@ -11,7 +11,6 @@ from typing import Protocol
 from nvisy.errors import Rejected
 from nvisy.fault_points import Point, reach
 from nvisy.primitives.change import Change
-from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.memory import Values
@@ -50,6 +49,20 @@ class Decoder(Protocol):
 
     def decode(self, record: LogRecord) -> Change:
         """The change. Raises `Rejected` for bytes that are none."""
+
+    def unknown(self, record: LogRecord) -> Change:
+        """Stands for a record whose change cannot be told: its key is all there is."""
+
+
+class Replays(Protocol):
+    """Dead letters that are to be tried again."""
+
+    def take(self) -> Sequence[Flight]:
+        """Those that can be, at once."""
+
+    @property
+    def idle(self) -> bool:
+        """None is left to be taken."""
 
 
 class TopicReader:
@@ -138,30 +151,30 @@ class TopicReader:
 
     def _flight(self, record: LogRecord) -> Flight:
         ticket = Ticket(TopicPartition(record.topic, record.partition), record.offset)
+        decoder = self._decoders[record.topic]
         try:
-            return Flight(self._decoders[record.topic].decode(record), ticket, record.value or b"")
+            return Flight(decoder.decode(record), ticket, record.value or b"")
         except Rejected as error:
-            return Flight(_unknown(record), ticket, record.value or b"", _undecoded(record, error))
+            return Flight(decoder.unknown(record), ticket, record.value or b"", undecoded(record, error))
 
 
-def _unknown(record: LogRecord) -> Change:
-    """Stands for a record whose change cannot be told: its key is all there is."""
-    source, _, key = (record.key or b"").decode("utf-8", "replace").partition("/")
-    version = Version(0, record.offset)
-    return Change(
-        Provenance(source, key or source, version=version, partition=record.partition, topic=record.topic)
-    )
-
-
-def _undecoded(record: LogRecord, error: Rejected) -> Failure:
+def undecoded(record: LogRecord, error: Rejected) -> Failure:
+    """Why a record is no change."""
     return Failure(record.topic, error.kind, str(error), error.retryable)
 
 
 class ReadingThread:
     """Reads ahead of the dataflow, as far as the credit goes; while it is used up, reading pauses."""
 
-    def __init__(self, reader: Reader, tracker: AckTracker, terminals: Callable[[Flight], int]) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        tracker: AckTracker,
+        terminals: Callable[[Flight], int],
+        replays: Replays | None = None,
+    ) -> None:
         self._reader = reader
+        self._replays = replays
         self._tracker = tracker
         self._terminals = terminals
         self._queue: queue.SimpleQueue[Sequence[Flight]] = queue.SimpleQueue()
@@ -198,10 +211,18 @@ class ReadingThread:
         """Wait for the thread after `stop`."""
         self._thread.join()
 
+    def _is_through(self) -> bool:
+        return self._reader.ended and (self._replays is None or self._replays.idle)
+
+    def _read(self, *, paused: bool) -> Sequence[Flight]:
+        again = self._replays.take() if self._replays is not None and not paused else ()
+        flights = self._reader.read(paused=paused)
+        return [*again, *flights] if again else flights
+
     def _run(self) -> None:
         try:
-            while not self._stop.is_set() and not self._reader.ended:
-                flights = self._reader.read(paused=self._tracker.full)
+            while not self._stop.is_set() and not self._is_through():
+                flights = self._read(paused=self._tracker.full)
                 if flights:
                     reach(Point.DECODED)
                     for flight in flights:

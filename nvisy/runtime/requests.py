@@ -150,12 +150,18 @@ class Inbox:
         return list(came.values())
 
 
+def standing(log: Log, graph: str) -> Sequence[Request]:
+    """The requests that nobody has carried out yet."""
+    return Inbox(log, graph).poll()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a dead letter.
 
     Attributes:
-        outcome: `open`, `failed_again`, or why it was closed: `resolved`, `superseded`, `dropped`, `gone`.
+        outcome: `open`, `failed_again`, or why it was closed: `resolved`, `superseded`, `dropped`, `gone`; `closed`
+            where that was too long ago to be known.
         again: The entry that stands in its place, where it failed again.
     """
 
@@ -164,28 +170,33 @@ class Answer:
 
 
 class Answers:
-    """Follows what becomes of dead letters."""
+    """Follows what becomes of dead letters: what comes first after each of them."""
 
     def __init__(
         self, log: Log, graph: str, letters: Iterable[Named], start: Mapping[int, int] | None = None
     ) -> None:
-        """Follow `letters`, in the dead letters from offsets `start` on: below, all of them were open."""
+        """Follow `letters`, in the dead letters from offsets `start` on: at these, all of them were open."""
         self._log = log
         self._graph = graph
-        self._next = dict(start or {})
-        self._answers = {letter.key: Answer("open") for letter in letters}
         self._entries = {letter.key: letter.entry for letter in letters}
+        self._answers = {key: Answer("open") for key in self._entries}
+        self._next = dict(start or {})
+        self._not_found = set() if start is not None else set(self._entries)
 
     def poll(self) -> Mapping[bytes, Answer]:
         """What is known by now, by record key."""
         info = self._log.describe(topic_of(self._graph))
-        if info is None or all(self._next.get(partition, 0) >= end for partition, end in info.end.items()):
+        ends = info.end if info is not None else {}
+        if all(self._next.get(partition, 0) >= end for partition, end in ends.items()):
             return self._answers
-        for record in self._log.scan(info.name, self._next):
-            key = record.key or b""
-            if key in self._answers and self._answers[key].outcome == "open":
-                self._answers[key] = _answer(record, self._entries[key])
-        self._next = dict(info.end)
+        for record in self._log.scan(topic_of(self._graph), self._next):
+            self._note(record)
+        for key in self._not_found & {
+            one for one, answer in self._answers.items() if answer.outcome == "open"
+        }:
+            self._answers[key] = Answer("closed")
+        self._not_found = set()
+        self._next = dict(ends)
         return self._answers
 
     @property
@@ -193,9 +204,25 @@ class Answers:
         """None of them is open as it was."""
         return all(answer.outcome != "open" for answer in self._answers.values())
 
+    def _note(self, record: LogRecord) -> None:
+        key = record.key or b""
+        if key not in self._entries:
+            return
+        answer = _answer(record, self._entries[key])
+        if answer.outcome == "open":
+            self._not_found.discard(key)
+        if answer.outcome == "open" or key in self._not_found or self._answers[key].outcome == "open":
+            self._answers[key] = answer
+
 
 def _answer(record: LogRecord, entry: str) -> Answer:
     if record.value is None:
         return Answer(dict(record.headers).get("nvisy.closed", b"resolved").decode("utf-8", "replace"))
     found = parsed(record)
     return Answer("open") if found.entry == entry else Answer("failed_again", found)
+
+
+def ends_of(log: Log, graph: str) -> Mapping[int, int]:
+    """Where the dead letters end now."""
+    info = log.describe(topic_of(graph))
+    return info.end if info is not None else {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from uuid import uuid4
 
 from nvisy.errors import Refused
@@ -18,8 +18,11 @@ from nvisy.plan.model import Plan, Stage
 from nvisy.runtime import dead_letters
 from nvisy.runtime.counters import Report, StageCounters, State
 from nvisy.runtime.messages import StageSpec
+from nvisy.runtime.owning import OwningThread
+from nvisy.runtime.requests import Named, Request, standing
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.supervisor import StageView, Supervisor
+from nvisy.runtime.view import RunSaid
 from nvisy.topics.log import Log
 
 Watch = Callable[[Plan, Mapping[str, StageView]], None]
@@ -29,7 +32,8 @@ class Run:
     """One run of a graph: `start` blocks until it ends, `stop` may be called from anywhere, a signal handler too.
 
     With `adopt` it goes on although a topic or the whole log is another one than the index and the positions are from:
-    everything is read and sent again, and what that does not confirm is removed.
+    everything is read and sent again, and what that does not confirm is removed. With `replay` it tries these dead
+    letters again, and runs the stages they failed in and those below, no others.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Run:
         follow: bool = False,
         allow_mass_delete: bool = False,
         adopt: bool = False,
+        replay: Sequence[Named] = (),
         settings: Settings | None = None,
         watch: Watch = lambda _plan, _views: None,
     ) -> None:
@@ -48,6 +53,7 @@ class Run:
         self._follow = follow
         self._allow_mass_delete = allow_mass_delete
         self._adopt = adopt
+        self._replay = tuple(replay)
         self._settings = settings or Settings.from_environ()
         self._watch = watch
         self._supervisor: Supervisor | None = None
@@ -69,26 +75,56 @@ class Run:
         """
         started = time.monotonic()
         with closing(self._settings.open_log()) as log:
-            claim = log.claim(self.plan.graph, f"{socket.gethostname()}:{os.getpid()}")
+            claim = log.claim(self.plan.graph, owner_name())
             reach(Point.CLAIMED)
             try:
                 make_topics(log, self._checked, self.plan)
                 reach(Point.TOPICS_MADE)
-                self._supervisor = Supervisor(
-                    self.plan,
-                    log,
-                    lambda stage: self._spec(stage, claim.token),
-                    follow=self._follow,
-                    watch=lambda views: self._watch(self.plan, views),
-                )
-                if self._stopped:
-                    self._supervisor.stop()
-                counters = self._supervisor.run()
+                with self._owning(log) as owning:
+                    self._supervisor = Supervisor(
+                        self.plan,
+                        log,
+                        lambda stage: self._spec(stage, claim.token),
+                        follow=self._follow,
+                        requests=owning,
+                        only=self.plan.below({letter.stage for letter in self._replay})
+                        if self._replay
+                        else None,
+                        watch=lambda views: self._see(owning, views),
+                    )
+                    if self._stopped:
+                        self._supervisor.stop()
+                    counters = self._supervisor.run()
                 n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
             finally:
                 reach(Point.RELEASE)
                 claim.release()
         return self._report(counters, n_open, time.monotonic() - started)
+
+    @contextmanager
+    def _owning(self, log: Log) -> Iterator[OwningThread]:
+        """What the owner does beside, until the run is over."""
+        own = [Request("replay", self._replay)] if self._replay else []
+        owning = OwningThread(
+            self._settings, self.plan, self._said(), [*own, *standing(log, self.plan.graph)]
+        )
+        owning.start()
+        error = ""
+        try:
+            yield owning
+        except BaseException as failure:
+            error = self._checked.redactor.clean(str(failure) or type(failure).__name__)
+            raise
+        finally:
+            owning.finish(error)
+
+    def _said(self) -> RunSaid:
+        now_ms = time.time_ns() // 1_000_000
+        return RunSaid(self.id, owner_name(), self.plan.hash, self._follow, now_ms, now_ms)
+
+    def _see(self, owning: OwningThread, views: Mapping[str, StageView]) -> None:
+        owning.watch(views)
+        self._watch(self.plan, views)
 
     def _spec(self, stage: Stage, token: int) -> StageSpec:
         origin = self._checked.graph.origin
@@ -136,6 +172,11 @@ def run(
     return Run(
         graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, settings=settings
     ).start()
+
+
+def owner_name() -> str:
+    """What this process calls itself where it claims a graph."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def make_topics(log: Log, checked: CheckedGraph, plan: Plan) -> None:

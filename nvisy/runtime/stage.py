@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from nvisy.catalog import Catalog
@@ -20,6 +21,7 @@ from nvisy.runtime.flow import build_flow, terminals
 from nvisy.runtime.messages import Send, StageSpec, line
 from nvisy.runtime.outlets import Patience
 from nvisy.runtime.reading import ReadingThread, TopicReader
+from nvisy.runtime.requests import Named, from_lists
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.work import Work
@@ -39,6 +41,9 @@ class StageRunner:
         self._send = send
         self._go = threading.Event()
         self._stopping = threading.Event()
+        self._asked: SimpleQueue[tuple[str, Sequence[Named]]] = SimpleQueue()
+        self._passing_on = threading.Lock()
+        self._started = False
         self._inc = 0
         self._ends: Mapping[TopicPartition, int] | None = None
         self._work: Work | None = None
@@ -69,6 +74,9 @@ class StageRunner:
                 }
                 if self._topics is not None:
                     self._topics.end_at(self._ends)
+            case "replay" | "drop" as kind:
+                self._asked.put((kind, from_lists(message["letters"])))
+                self._pass_on()
             case "stop":
                 self.stop()
 
@@ -78,6 +86,13 @@ class StageRunner:
         self._go.set()
         if self._reading is not None:
             self._reading.stop()
+
+    def _pass_on(self) -> None:
+        """Hand on what was asked for, once the ends of the stage are open."""
+        with self._passing_on:
+            while self._work is not None and self._started and not self._asked.empty():
+                kind, letters = self._asked.get()
+                (self._work.replay if kind == "replay" else self._work.drop)(letters)
 
     def run(self) -> None:
         """Open, wait for the order to go, run, close."""
@@ -97,6 +112,8 @@ class StageRunner:
             self._send(line("ready", config=work.seat.config, behind=work.behind))
             self._go.wait()
             work.start(self._inc)
+            self._started = True
+            self._pass_on()
             self._run(work, stack)
 
     def _run(self, work: Work, stack: ExitStack) -> None:
@@ -108,7 +125,9 @@ class StageRunner:
             ends = self._ends if self._ends is not None else work.ends_now()
             if ends is not None:
                 reader.end_at(ends)
-        self._reading = ReadingThread(reader, tracker, lambda flight: ways[flight.ticket.at.topic])
+        self._reading = ReadingThread(
+            reader, tracker, lambda flight: ways[flight.ticket.at.topic], work.replaying
+        )
         writing = WritingThread(
             work.session,
             work.outlets,

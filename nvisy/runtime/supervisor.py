@@ -15,16 +15,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from nvisy.errors import NvisyError, Unreachable
+from nvisy.errors import NvisyError, Refused, Unreachable
 from nvisy.fault_points import Point, reach
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.messages import StageSpec, line, parse
 from nvisy.runtime.passes import Passes
+from nvisy.runtime.requests import Request, as_lists
 from nvisy.topics.log import Log, Seat, TopicPartition
 
 MAX_RESTARTS = 5
@@ -59,8 +60,19 @@ class StageView:
     committed: Mapping[TopicPartition, int] = field(default_factory=dict)
     in_flight: int = 0
     waiting: str = ""
+    error: str = ""
     lives: int = 1
     seat: Seat | None = None
+
+
+class Requests(Protocol):
+    """What others ask the owner of the graph to do."""
+
+    def new_requests(self) -> Sequence[Request]:
+        """Those that came since the last call."""
+
+    def standing_requests(self) -> Sequence[Request]:
+        """Those that are not carried out yet: a stage that is started again is told of them again."""
 
 
 class _Child:
@@ -163,12 +175,17 @@ class Supervisor:
         spec: Callable[[Stage], StageSpec],
         *,
         follow: bool,
+        requests: Requests,
+        only: Collection[str] | None = None,
         watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
     ) -> None:
+        """Supervise the stages of `plan`; with `only`, these alone, on what is in their topics now."""
         self._plan = plan
         self._log = log
         self._spec = spec
         self._follow = follow
+        self._requests = requests
+        self._only = only
         self._watch = watch
         self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
         self._children: dict[str, _Child] = {}
@@ -195,7 +212,9 @@ class Supervisor:
         """
         try:
             for stage in self._plan.stages:
-                self._children[stage.id] = _Child(stage, self._spec(stage), self._events)
+                if self._only is None or stage.id in self._only:
+                    self._children[stage.id] = _Child(stage, self._spec(stage), self._events)
+            self._end_what_nobody_fills()
             while not all(child.view.status == "done" for child in self._children.values()):
                 self._turn()
             return self._total()
@@ -222,6 +241,10 @@ class Supervisor:
             raise StageFailed(late[0], f"did not stop within {STOP_S:.0f} s and was ended", 1)
         self._ask_lag()
         self._restart_due()
+        for request in self._requests.new_requests():
+            for child in self._children.values():
+                if child.view.status == "running":
+                    self._pass_on(child, request)
         try:
             stage, life, message = self._events.get(timeout=0.1)
             child = self._children[stage]
@@ -296,11 +319,21 @@ class Supervisor:
                     child.view.status = "running"
                     child.worked = True
                     child.send(line("go", inc=self._inc))
+                    for request in self._requests.standing_requests():
+                        self._pass_on(child, request)
                     self._drain(child)
+
+    def _pass_on(self, child: _Child, request: Request) -> None:
+        if named := request.of_stage(child.view.stage.id):
+            child.send(line(request.kind, letters=as_lists(named)))
 
     def _incarnation(self) -> int:
         """What versions have to begin with so that no collection takes them for old; 0 where any will do."""
         inc = max(child.behind for child in self._children.values())
+        if inc and self._only is not None:
+            raise Refused(
+                "an index holds versions that the log knows nothing of: run the graph first, to send everything again"
+            )
         if inc:
             _log.warning(
                 "an index holds versions that the log knows nothing of: everything is sent again, as incarnation %d,"
@@ -318,6 +351,7 @@ class Supervisor:
             return
         if child.error is not None:
             message, exit_code = child.error
+            view.error = message
             if exit_code == Unreachable.exit_code and self._may_wait(child):
                 view.status, view.waiting = "starting", message
                 wait_s = min(FIRST_WAIT_S * 2**child.outages, LONGEST_WAIT_S)
@@ -335,6 +369,7 @@ class Supervisor:
         if view.lives > MAX_RESTARTS or self._stop.is_set():
             view.status = "failed"
             raise StageFailed(view.stage.id, f"its process died {view.lives} times, of {died_of} at last", 1)
+        view.error = f"its process died of {died_of}"
         _log.warning("stage %s: its process died of %s and is started again", view.stage.id, died_of)
         child.restart()
 
@@ -365,13 +400,21 @@ class Supervisor:
                 if child.view.status == "running":
                     self._drain(child)
 
+    def _end_what_nobody_fills(self) -> None:
+        """Where a part of the plan is run alone, its topics end where they end now."""
+        for child in self._children.values():
+            upstream = child.view.stage.upstream
+            if upstream and not any(name in self._children for name in upstream):
+                child.ends = self._ends_of(child.view.stage)
+
     def _drain(self, child: _Child) -> None:
         """Tell a stage where its input ends, if that is known, and what it is to sweep then."""
         if child.ends is not None:
             child.send(line("drain", ends=child.ends, sweep=child.sweep))
 
     def _all_done(self, stage: Stage) -> bool:
-        return all(self._children[name].view.status == "done" for name in stage.upstream)
+        upstream = (self._children[name] for name in stage.upstream if name in self._children)
+        return all(child.view.status == "done" for child in upstream)
 
     def _ends_of(self, stage: Stage) -> list[tuple[str, int, int]]:
         ends: list[tuple[str, int, int]] = []

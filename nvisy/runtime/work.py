@@ -27,6 +27,8 @@ from nvisy.runtime.numbering import Numbering, numbering_of
 from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
 from nvisy.runtime.reading import Decoder, Reader, TopicReader
 from nvisy.runtime.records import lane_of
+from nvisy.runtime.replaying import Replaying
+from nvisy.runtime.requests import Named
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import OpenSink, take_over
 from nvisy.runtime.sources import SourceOpening
@@ -66,6 +68,7 @@ class Work:
         self._send = send
         self._told = False
         self._sweeps: SimpleQueue[Mapping[str, int]] = SimpleQueue()
+        self._drops: SimpleQueue[Sequence[Named]] = SimpleQueue()
         self._last_sweep: Mapping[str, int] = {}
         self._passed: set[str] = set()
         self._committed_at = time.monotonic()
@@ -109,6 +112,7 @@ class Work:
             sink.stamping.open(self.memory)
         self.outlets: Sequence[Outlet] = [self._outlet(outlet, inc) for outlet in self.stage.outlets]
         self.reader: Reader = self._open_reader(inc)
+        self.replaying = self._open_replaying()
 
     def ends_now(self) -> Mapping[TopicPartition, int] | None:
         """For a stage that only reads topics of other programs, once: where they end now. Else None."""
@@ -122,6 +126,17 @@ class Work:
             self._last_sweep = sources
         else:
             self._sweeps.put(sources)
+
+    def replay(self, letters: Sequence[Named]) -> None:
+        """An order: try these dead letters again, those of them that are open."""
+        if self.replaying is not None:
+            self.replaying.ask(letters)
+        elif isinstance(self.reader, ListingReader):
+            self.reader.list_again()  # a pass sends whatever failed before once more
+
+    def drop(self, letters: Sequence[Named]) -> None:
+        """An order: close these dead letters, those of them that are open."""
+        self._drops.put(letters)
 
     # --- the desk of the writing thread ---
 
@@ -140,8 +155,10 @@ class Work:
         self.reader.committed(flights, positions)
 
     def between_commits(self) -> None:
-        """Say when a full pass is through, carry out sweeps, and keep the position of a quiet stream moving."""
+        """Say when a full pass is through, carry out orders, and keep the position of a quiet stream moving."""
         self._tell_of_pass()
+        while not self._drops.empty():
+            self._drop(self._drops.get())
         while True:
             try:
                 self._sweep(self._sweeps.get_nowait())
@@ -163,6 +180,11 @@ class Work:
         if isinstance(self.reader, ListingReader):
             info = self._log.describe(self.stage.outputs[0]) if self.stage.outputs else None
             self.reader.followed(info.end if info else {})
+
+    def _drop(self, letters: Sequence[Named]) -> None:
+        open_now = [letter.key for letter in letters if self.book.is_open(letter.key, letter.entry)]
+        self.session.append([self.book.close(key, "dropped") for key in open_now])
+        self.session.commit({})
 
     # --- opening ---
 
@@ -237,6 +259,21 @@ class Work:
         decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets}
         first = {at: end for one in numberings.values() for at, end in one.to_be_drained().items()}
         return TopicReader(self.session, decoders, self._ends([*numberings]) if numberings else None, first)
+
+    def _open_replaying(self) -> Replaying | None:
+        """What tries dead letters again; nothing where the stage runs a source, and that has to be read again."""
+        if self._source:
+            return None
+        replaying = Replaying(
+            self._settings.open_log,
+            self.seat.graph,
+            {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets},
+            {inlet.name for inlet in self.stage.inlets if inlet.kind == "foreign"},
+            self.book.is_open,
+            lambda at: at in self.session.positions(),
+        )
+        self._stack.callback(replaying.close)
+        return replaying
 
     def _decoder(self, inlet: plan.Inlet) -> Decoder:
         return self._codecs.decoder(inlet, self._numberings.get(inlet.name))

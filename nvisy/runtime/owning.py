@@ -1,0 +1,160 @@
+"""What the owner of a graph does beside running its stages: says how the run is, takes requests, closes what is gone.
+
+A thread of its own with a log of its own: a log that does not answer holds up this and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from nvisy.errors import NvisyError, Refused
+from nvisy.plan.model import Plan
+from nvisy.runtime import dead_letters
+from nvisy.runtime.requests import Answers, Inbox, Request, answered
+from nvisy.runtime.settings import Settings
+from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.view import Observer, RunSaid, as_state, owners_seat
+from nvisy.topics.log import Append, Log, Session
+
+EVERY_S = 1.0
+UNCHANGED_S = 5.0
+OUTAGE_S = 5.0
+FINISH_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class OwningThread:
+    """Runs from when the graph is claimed to shortly before it is released."""
+
+    def __init__(self, settings: Settings, plan: Plan, said: RunSaid, requests: Sequence[Request]) -> None:
+        """`said`: what does not change while the run goes on. `requests`: those that stand when it begins."""
+        self._settings = settings
+        self._plan = plan
+        self._said = said
+        self._observer = Observer()
+        self._views: Mapping[str, StageView] = {}
+        self._came: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._standing = self._first = tuple(requests)
+        self._ended = threading.Event()
+        self._error = ""
+        self._thread = threading.Thread(target=self._run, name="owning", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def watch(self, views: Mapping[str, StageView]) -> None:
+        """Take in how the stages are."""
+        self._views = views
+
+    def new_requests(self) -> list[Request]:
+        """The requests that came since the last call."""
+        came: list[Request] = []
+        while not self._came.empty():
+            came.append(self._came.get())
+        return came
+
+    def standing_requests(self) -> Sequence[Request]:
+        """Those that are not carried out yet."""
+        return self._standing
+
+    def finish(self, error: str = "") -> None:
+        """The run is over; `error` says of what, where it failed. Waits a moment until that is said."""
+        self._error = error
+        self._ended.set()
+        self._thread.join(FINISH_S)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._attend()
+            except Refused as error:
+                _log.debug("the graph has another owner by now: %s", error)
+                return
+            except NvisyError as error:
+                _log.debug("what the run is doing cannot be published: %s", error)
+                if self._ended.wait(OUTAGE_S):
+                    return
+            else:
+                return
+
+    def _attend(self) -> None:
+        """Until the run is over, or the log fails."""
+        log = self._settings.open_log()
+        session: Session | None = None
+        try:
+            session = log.session(owners_seat(self._plan.graph))
+            desk = _Desk(log, session, self._plan)
+            desk.close_gone()
+            while True:
+                is_last = self._ended.is_set()
+                for request in desk.take():
+                    self._came.put(request)
+                self._standing = (*self._first, *desk.standing())
+                stages = self._observer.see(self._views)
+                desk.publish(replace(self._said, stages=stages, ended=is_last, error=self._error))
+                if is_last:
+                    return
+                self._ended.wait(EVERY_S)
+        finally:
+            if session is not None:
+                session.close()
+            log.close()
+
+
+class _Desk:
+    """The owner's part at the log."""
+
+    def __init__(self, log: Log, session: Session, plan: Plan) -> None:
+        self._log = log
+        self._session = session
+        self._plan = plan
+        self._inbox = Inbox(log, plan.graph)
+        self._answers: dict[str, Answers] = {}
+        self._last: RunSaid | None = None
+        self._published_at = 0.0
+
+    def close_gone(self) -> None:
+        """Close the dead letters whose way through the graph is no more."""
+        graph, partitions = self._plan.graph, self._plan.partitions
+        gone = list(dead_letters.gone(dead_letters.open_entries(self._log, graph), self._plan))
+        self._write([dead_letters.closing(graph, one.record_key, "gone", partitions) for one in gone])
+
+    def take(self) -> Sequence[Request]:
+        """New requests."""
+        came = self._inbox.poll()
+        for request in came:
+            self._answers[request.id] = Answers(self._log, self._plan.graph, request.letters)
+        return came
+
+    def standing(self) -> Sequence[Request]:
+        """Requests that are not carried out yet. Those that are get their tombstone."""
+        standing = self._inbox.standing
+        for name in self._answers.keys() - standing.keys():  # withdrawn
+            del self._answers[name]
+        for answers in self._answers.values():
+            answers.poll()
+        done = [standing[name] for name, answers in self._answers.items() if answers.settled]
+        self._write([answered(self._plan.graph, request) for request in done])
+        for request in done:
+            del standing[request.id], self._answers[request.id]
+        return tuple(standing.values())
+
+    def publish(self, said: RunSaid) -> None:
+        """Say how the run is, if it is otherwise than before or that was said a while ago."""
+        now = time.monotonic()
+        if said == self._last and now - self._published_at < UNCHANGED_S:
+            return
+        self._last, self._published_at = said, now
+        self._session.commit({}, as_state(replace(said, at_ms=time.time_ns() // 1_000_000)))
+
+    def _write(self, records: Sequence[Append]) -> None:
+        if records:
+            self._session.append(records)
+            self._session.commit({})

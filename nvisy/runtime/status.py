@@ -1,0 +1,171 @@
+"""How a graph is: what `nvisy status` shows, from the log alone, whether a run is live or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nvisy.plan.model import Plan, Stage
+from nvisy.runtime.dead_letters import DeadLetter, open_entries
+from nvisy.runtime.view import RunSaid, StageSaid, last_view
+from nvisy.topics.log import Holder, Log, Seat, TopicPartition
+
+STALE_S = 15.0
+MAX_DATED = 4
+"""So many partitions, those furthest behind, are asked how old their first waiting record is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """A stage.
+
+    Attributes:
+        state: `idle` where no run is live, else what its process does.
+        lag: Records of its topics that are not through; None for a stage that reads no topic, or none that is there.
+        lag_s: Age in seconds of the oldest of them, 0.0 where there is none.
+        rate: Changes that got through it in a second; like the next two known only while a run is live.
+        last_error: The last thing it waited for or died of in the last run, with `last_error_ms`, or empty.
+    """
+
+    id: str
+    state: str
+    lag: int | None
+    lag_s: float | None
+    rate: float | None
+    in_flight: int | None
+    waiting: str
+    last_error: str
+    last_error_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetterCount:
+    """The open dead letters of a node, and the last of them."""
+
+    count: int
+    kind: str
+    message: str
+    failed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphStatus:
+    """A graph.
+
+    Attributes:
+        running: Somebody holds it: `owner`, `host:pid`, since `since_ms`.
+        run_id: Of the live run, else of the last one, or empty.
+        said_s_ago: How old the run's own account is, None where there is none; stale after 15 seconds.
+        graph_changed: The run is, or was, of another version of the graph than this one.
+        error: What the last run failed of, or empty.
+        dead_letters: The open ones, by node.
+    """
+
+    graph: str
+    running: bool
+    owner: str
+    since_ms: int | None
+    run_id: str
+    said_s_ago: float | None
+    graph_changed: bool
+    error: str
+    stages: tuple[StageStatus, ...]
+    dead_letters: Mapping[str, LetterCount]
+
+    @property
+    def is_stale(self) -> bool:
+        """A run is live, but has not said how it is for a while."""
+        return self.running and (self.said_s_ago is None or self.said_s_ago > STALE_S)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `nvisy status --json` prints."""
+        return {**asdict(self), "stale": self.is_stale}
+
+
+def status_of(log: Log, plan: Plan) -> GraphStatus:
+    """How a graph is. Reads, and takes nothing from a run.
+
+    Raises:
+        Unreachable: The log does not answer.
+    """
+    holder, view = log.holder(plan.graph), last_view(log, plan.graph)
+    is_its_own = holder is not None and view is not None and not view.ended and view.owner == holder.owner
+    stages = (_stage(log, plan, stage, view, is_live=is_its_own) for stage in plan.stages)
+    return GraphStatus(
+        graph=plan.graph,
+        running=holder is not None,
+        owner=holder.owner if holder else "",
+        since_ms=_since_ms(holder, view) if holder else None,
+        run_id=view.run_id if view and (is_its_own or not holder) else "",
+        said_s_ago=round(time.time() - view.at_ms / 1000, 1) if view and is_its_own else None,
+        graph_changed=view is not None and view.graph_hash != plan.hash,
+        error=view.error if view and not holder else "",
+        stages=tuple(stages),
+        dead_letters=by_node(open_entries(log, plan.graph)),
+    )
+
+
+def by_node(letters: Iterable[DeadLetter]) -> Mapping[str, LetterCount]:
+    """Letters counted by node, with the last of each. They come oldest first."""
+    counts: dict[str, LetterCount] = {}
+    for letter in letters:
+        before = counts.get(letter.node)
+        count = before.count + 1 if before else 1
+        newest = before if before and before.failed_at_ms > letter.failed_at_ms else None
+        counts[letter.node] = LetterCount(
+            count,
+            newest.kind if newest else letter.kind,
+            newest.message if newest else letter.message,
+            newest.failed_at_ms if newest else letter.failed_at_ms,
+        )
+    return dict(sorted(counts.items()))
+
+
+def _stage(log: Log, plan: Plan, stage: Stage, view: RunSaid | None, *, is_live: bool) -> StageStatus:
+    said = view.stages.get(stage.id, StageSaid("")) if view else StageSaid("")
+    behind = _behind(log, Seat(plan.graph, stage.id, said.config, stage.inputs, stage.outputs))
+    return StageStatus(
+        id=stage.id,
+        state=(said.status or "unknown") if is_live else "idle",
+        lag=None if behind is None else sum(end - committed for committed, end in behind.values()),
+        lag_s=None if behind is None else _age_s(log, behind),
+        rate=said.rate if is_live else None,
+        in_flight=said.in_flight if is_live else None,
+        waiting=said.waiting if is_live else "",
+        last_error=said.last_error,
+        last_error_ms=said.last_error_ms,
+    )
+
+
+def _behind(log: Log, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]] | None:
+    """Committed position and end of the partitions in which something waits; None where there are no topics."""
+    infos = [log.describe(topic) for topic in seat.inputs]
+    if not infos or any(info is None for info in infos):
+        return None
+    return {place: (low, end) for place, (low, end) in log.lag(seat).items() if low < end}
+
+
+def _age_s(log: Log, behind: Mapping[TopicPartition, tuple[int, int]]) -> float:
+    """How long ago the oldest waiting record was written."""
+    furthest = sorted(behind.items(), key=lambda one: one[1][0] - one[1][1])[:MAX_DATED]
+    times_ms = [
+        record.timestamp_ms
+        for place, (committed, _) in furthest
+        if (record := _first(log, place, committed)) is not None
+    ]
+    return round(max(0.0, time.time() - min(times_ms) / 1000), 1) if times_ms else 0.0
+
+
+def _first(log: Log, place: TopicPartition, offset: int) -> Any:
+    info = log.describe(place.topic)
+    if info is None:
+        return None
+    return next(iter(log.scan(place.topic, {**info.end, place.partition: offset})), None)
+
+
+def _since_ms(holder: Holder, view: RunSaid | None) -> int | None:
+    if holder.since_ms is None and view is not None and view.owner == holder.owner:
+        return view.started_ms
+    return holder.since_ms
