@@ -1,23 +1,28 @@
-"""`nvisy dlq`: documents that could not be processed."""
+"""`nvisy dlq`: documents that could not be processed, as a list of work."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from nvisy.cli import letters as options
 from nvisy.cli.graphs import AsJson, GraphFile
+from nvisy.cli.letters import when
 from nvisy.cli.output import one_line, printable, say, say_json, say_table
+from nvisy.cli.replaying import code_of_outcomes, replay_letters, say_outcomes, standing_if_interrupted
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
 from nvisy.errors import NvisyError, UsageError
 from nvisy.graph.model import Graph
 from nvisy.primitives import Document
+from nvisy.runtime.asking import Asking, drop_here
 from nvisy.runtime.dead_letters import DeadLetter, open_entries, topic_of
+from nvisy.runtime.run import owner_name
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import Headers, Log
 
@@ -27,14 +32,24 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
-def list_open(graph: GraphFile, as_json: AsJson = False) -> None:
+def list_open(  # noqa: PLR0917 - one for each option
+    graph: GraphFile,
+    node: options.Node = "",
+    kind: options.Kind = "",
+    retryable: options.Retryable = None,
+    older_than: options.OlderThan = "",
+    newer_than: options.NewerThan = "",
+    key: options.Key = "",
+    as_json: AsJson = False,
+) -> None:
     """List the dead letters that are open now, oldest first."""
-    with _opened(graph) as (log, graph_id):
-        letters = list(open_entries(log, graph_id))
+    chosen = options.selection(None, node, kind, retryable, older_than, newer_than, key)
+    with _opened(graph) as (log, opened):
+        letters = chosen.of(open_entries(log, opened.id))
     if as_json:
         say_json([letter.as_json() for letter in letters])
     elif not letters:
-        say("no dead letters")
+        say("no dead letters" if chosen.is_everything else "no such dead letters")
     else:
         head = ("id", "when", "node", "kind", "key", "message")
         say_table(head, (_row(letter) for letter in letters))
@@ -47,9 +62,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter: what failed where, and the bytes that did. --json has its headers too."""
-    with _opened(graph) as (log, graph_id):
-        letter = _letter(log, graph_id, letter_id)
-        headers = _headers(log, graph_id, letter)
+    with _opened(graph) as (log, opened):
+        letter = _letter(log, opened.id, letter_id)
+        headers = _headers(log, opened.id, letter)
     if as_json:
         original = base64.b64encode(letter.original).decode()
         said = {name: value.decode("utf-8", "replace") for name, value in headers}
@@ -60,12 +75,63 @@ def show(
     say("\n" + _original(letter, _content(letter)))
 
 
+@app.command()
+def drop(  # noqa: PLR0913, PLR0917 - one for each option
+    graph: GraphFile,
+    ids: options.Ids = None,
+    node: options.Node = "",
+    kind: options.Kind = "",
+    retryable: options.Retryable = None,
+    older_than: options.OlderThan = "",
+    newer_than: options.NewerThan = "",
+    key: options.Key = "",
+    everything: options.All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Close dead letters without trying them again. What the index holds of the documents stays as it is.
+
+    A run that is live is asked to do it. What failed at a source is back after the next pass if it fails again there.
+    """
+    chosen = options.selection(ids, node, kind, retryable, older_than, newer_than, key)
+    with _opened(graph) as (log, opened):
+        asking = Asking(log, opened.id, "drop", options.not_by_accident(chosen, everything=everything))
+        with standing_if_interrupted():
+            while not asking.by_owner():
+                drop_here(log, opened.id, owner_name(), opened.log.partitions, asking.named)
+        say_outcomes(asking, as_json=as_json)
+        raise typer.Exit(code_of_outcomes(asking))
+
+
+@app.command()
+def replay(  # noqa: PLR0913, PLR0917 - one for each option
+    graph: GraphFile,
+    ids: options.Ids = None,
+    node: options.Node = "",
+    kind: options.Kind = "",
+    retryable: options.Retryable = None,
+    older_than: options.OlderThan = "",
+    newer_than: options.NewerThan = "",
+    key: options.Key = "",
+    everything: options.All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try dead letters again, under the graph as it is today.
+
+    Each enters once more at the head of the stage that it failed in, unless a newer version of its document has passed
+    there. What a model answered before is not paid for again. What failed at a source is read from the source again.
+    A run that is live is asked to do it; else the stages concerned and those below are run, and nothing else. Exits
+    with 4 if one is still open, or failed again.
+    """
+    chosen = options.selection(ids, node, kind, retryable, older_than, newer_than, key)
+    replay_letters(graph, options.not_by_accident(chosen, everything=everything), as_json=as_json)
+
+
 @contextmanager
-def _opened(path: Any) -> Iterator[tuple[Log, str]]:
-    graph_id = Graph.load(path).id
+def _opened(path: Path) -> Iterator[tuple[Log, Graph]]:
+    graph = Graph.load(path)
     log = Settings.from_environ().open_log()
     try:
-        yield log, graph_id
+        yield log, graph
     finally:
         log.close()
 
@@ -80,7 +146,7 @@ def _facts(letter: DeadLetter, headers: Mapping[str, bytes]) -> Iterator[tuple[s
     yield "id", letter.id
     yield "document", f"{letter.key} of {letter.source}"
     yield "place", letter.uri or "not known"
-    yield "failed", f"{_when(letter)} UTC, at {letter.node}, on the way to {letter.outlet}"
+    yield "failed", f"{when(letter.failed_at_ms)} UTC, at {letter.node}, on the way to {letter.outlet}"
     yield "kind", letter.kind
     yield "message", letter.message
     yield "attempts", f"{letter.attempts}; {again}"
@@ -89,14 +155,10 @@ def _facts(letter: DeadLetter, headers: Mapping[str, bytes]) -> Iterator[tuple[s
     yield "run", letter.run or "not known"
 
 
-def _when(letter: DeadLetter) -> str:
-    return datetime.fromtimestamp(letter.failed_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def _row(letter: DeadLetter) -> tuple[str, ...]:
     return (
         letter.id,
-        _when(letter),
+        when(letter.failed_at_ms),
         letter.node,
         letter.kind,
         one_line(letter.key, 50),

@@ -47,7 +47,7 @@ def command(
     harm. SIGTERM and Ctrl-C finish what is in flight first; a second Ctrl-C does not.
     """
     log_to_stderr()
-    task = _Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt)
+    task = Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt)
     try:
         ended = task.run()
     except (Exception, KeyboardInterrupt) as error:
@@ -59,14 +59,13 @@ def command(
     raise typer.Exit(task.exit_code(ended, allow_dead_letters=allow_dead_letters))
 
 
-class _Task:
+class Task:
     """One run, with what is known of it whenever it ends."""
 
-    def __init__(self, path: Path, *, follow: bool, allow_mass_delete: bool, adopt: bool) -> None:
+    def __init__(self, path: Path, **options: Any) -> None:
+        """`options`: those of `Run`."""
         self._path = path
-        self._follow = follow
-        self._allow_mass_delete = allow_mass_delete
-        self._adopt = adopt
+        self._options = options
         self._started = time.monotonic()
         self._graph: Graph | None = None
         self._run: Run | None = None
@@ -79,13 +78,7 @@ class _Task:
             checked = checked_graph(self._path)
             self._graph = checked.graph
             with progress() as self._seen:
-                self._run = Run(
-                    checked,
-                    follow=self._follow,
-                    allow_mass_delete=self._allow_mass_delete,
-                    adopt=self._adopt,
-                    watch=self._seen.watch,
-                )
+                self._run = Run(checked, watch=self._seen.watch, **self._options)
                 if self._signal:
                     self._run.stop()
                 return self._run.start()

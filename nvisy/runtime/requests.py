@@ -24,6 +24,8 @@ FORMAT = 1
 TRIES = 5
 
 Kind = Literal["replay", "drop"]
+CLOSED = frozenset({"resolved", "superseded", "dropped", "gone", "closed"})
+"""Outcomes after which a dead letter is no more."""
 
 
 class Named(NamedTuple):
