@@ -2,12 +2,13 @@
 
 An upsert, a payload and a delete carry the condition that what they touch is older, and the head comes last. So a
 writer that was taken over, and wakes up in the middle of a batch, removes and overwrites nothing that a newer one
-wrote; what it may leave behind are records that should be gone, until the key changes or is verified.
+wrote; what it may leave behind are records that should be gone, and its successor looks for those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from nvisy_vector import _qdrant_sweep as sweeping
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
 from nvisy_vector._owner import Marker, adopted, fenced, gone
 from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._qdrant_leftovers import Leftovers
 from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 
 
@@ -41,6 +43,9 @@ class QdrantWriter:
         with server.translated(place, where):
             server.take_over(client, marker, token)
             self._check_fence()
+        self._leftovers: Leftovers | None = None
+        if 0 < marker.token < token:  # somebody wrote before
+            self._leftovers = Leftovers(client, self._physical, self._send, self._guarded)
         reach(Point.SINK_OPENED)
 
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
@@ -70,17 +75,27 @@ class QdrantWriter:
 
     def close(self) -> None:
         """Close the connections."""
+        if self._leftovers is not None:
+            self._leftovers.close()
         self._client.close()
 
-    def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """While we are the owner, and with errors in words."""
         with server.translated(self._place, self._where, lost=Transient):
             self._check_fence()
+            yield
+
+    def _apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with self._guarded():
             steps = plan(sets, self._read_heads(sets), self._fault)
             reach(Point.SINK_PLANNED)
             self._send(self._physical, [operation for step in steps for operation in self._records(step)])
             reach(Point.SINK_RECORDS)
             self._send(self._heads, [self._head(step.record_set) for step in steps if step.stale_head])
             reach(Point.SINK_HEADS)
+        if self._leftovers is not None:
+            self._leftovers.note(head_id(*step.key) for step in steps if step.state != "faulty")
         return [step.outcome(_removed(step)) for step in steps]
 
     def _check_fence(self) -> None:

@@ -153,6 +153,54 @@ def test_a_zombie_that_wakes_up_in_its_batch_loses_nothing(qdrant):
         assert owner.apply([versions[7]])[0].superseded
 
 
+def test_what_a_zombie_leaves_behind_is_taken_away_by_its_successor(qdrant, monkeypatch):
+    """It was about to write version 7 when its successor wrote 7 and 8: what only 7 had comes back, and goes."""
+    monkeypatch.setattr("nvisy_vector._qdrant_leftovers.EVERY_S", 0.05)
+    sink = sink_of(qdrant)
+    sink.prepare(OWNER)
+    with closing(sink.open(1)) as zombie:
+        zombie.apply([make_set("a.md", ["X"], offset=6), make_set("b.md", ["B"], offset=6)])
+        owners = []
+
+        def take_over():
+            owners.append(sink.open(2))
+            owners[0].apply([make_set("a.md", ["X", "Z"], offset=7)])
+            owners[0].apply([make_set("a.md", ["X", "Y"], offset=8)])
+
+        zombie._client = Stalls(zombie._client, take_over)
+        zombie.apply([make_set("a.md", ["X", "Z"], offset=7)])
+    with closing(owners[0]):
+        deadline = time.monotonic() + 30
+        while texts(sink) != {"B", "X", "Y"}:
+            assert time.monotonic() < deadline, texts(sink)
+            time.sleep(0.01)
+
+
+def test_looking_for_leftovers_spares_what_is_being_written(qdrant):
+    """Records of a version whose head is not written yet are newer than the head."""
+    sink = filled(qdrant)
+    with closing(sink.open(2)) as writer:
+        writer.apply([make_set("a.md", ["one", "two"], offset=7)])
+        send, meanwhile = writer._send, []
+
+        def send_slowly(collection, operations):
+            send(collection, operations)
+            if not meanwhile:
+                meanwhile.append(collection)
+                writer._leftovers.clear()
+
+        writer._send = send_slowly
+        writer.apply([make_set("a.md", ["one", "three"], offset=8)])
+    assert texts(sink) == {"one", "three"}
+
+
+def test_a_collection_that_nobody_wrote_before_has_no_leftovers(qdrant):
+    sink = sink_of(qdrant)
+    sink.prepare(OWNER)
+    with closing(sink.open(1)) as writer:
+        assert writer._leftovers is None
+
+
 def test_a_kept_record_carries_the_newest_version(qdrant):
     """Otherwise a writer between the two versions could delete it."""
     sink = filled(qdrant)
