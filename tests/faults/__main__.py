@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -14,6 +15,7 @@ from tests.faults.servers import servers
 
 def main() -> int:
     """Play what the command line asks for; 1 if a row failed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # and end all that was started
     asked = _arguments()
     wanted = [row for row in every_row() if not asked.rows or row.id in asked.rows.split(",")]
     pairs, shapes = _several(asked.pairs), _several(asked.shapes)

@@ -115,6 +115,7 @@ def _zombie(cell: Cell, place: Place) -> None:
         return
     before = {name: cell.source.text(name) for name in cell.source.names()}
     zombie = psutil.Process(taken["pid"])
+    cell.closing(lambda: _ended(zombie))
     others = [one for one in cell.stages() if one.pid != zombie.pid]
     with _pipes_held(zombie), cell.saying(f"paused at {place}"):
         cell.running.kill()
@@ -128,8 +129,7 @@ def _zombie(cell: Cell, place: Place) -> None:
             cell.rest()
         zombie.resume()
         _still_right(cell, since, before)
-        with suppress(psutil.NoSuchProcess):
-            zombie.kill()  # one that finds nothing to write may go on
+        _ended(zombie)  # one that finds nothing to write may go on
 
 
 def _still_right(cell: Cell, since: float, before: Mapping[str, str]) -> None:
@@ -143,6 +143,11 @@ def _still_right(cell: Cell, since: float, before: Mapping[str, str]) -> None:
         if name in cell.source.names() and cell.source.text(name) != text:
             cell.source.write(name, text)
     cell.rest()
+
+
+def _ended(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def _resume(family: Iterable[psutil.Process]) -> None:
