@@ -158,4 +158,12 @@ class StreamingReader:
         self._counters.received += 1
         self._counters.emitted += 1
         op: Op = "delete" if event.op == "delete" else "upsert"
-        return Flight(Change(origin, op, items, graph=self._graph), ticket)
+        return Flight(Change(origin, op, items, graph=self._graph), ticket, _raw(event.item))
+
+
+def _raw(item: Primitive | None) -> bytes:
+    """What an item says, as bytes: what it weighs in flight, and what a dead letter keeps of it."""
+    if item is None:
+        return b""
+    said = item.content_parts()[-1]
+    return said.encode() if isinstance(said, str) else said

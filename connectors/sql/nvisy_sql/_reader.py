@@ -30,6 +30,9 @@ from nvisy_sql._tables import Table
 if TYPE_CHECKING:
     from nvisy_sql._connect import Connection
 
+BATCH_BYTES = 4 << 20
+"""A batch takes in no more once it holds so much."""
+
 _FLUSHED = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text"""
 
@@ -131,14 +134,18 @@ class ChangeReader:
         feed = self._started()
         until = time.monotonic() + timeout_s
         changes: list[RowChange] = []
+        n_bytes = 0
         place = Place(self._position.lsn, self._position.transaction)
         while len(changes) < limit:
             if not self._pending:
+                if n_bytes > BATCH_BYTES:
+                    break
                 wait_s = 0.0 if changes else max(until - time.monotonic(), 0.0)
                 messages = self._taken(feed, limit, wait_s)
                 if not messages:
                     break
                 for message in messages:
+                    n_bytes += len(message) if isinstance(message, bytes) else 0
                     self._pending.extend(self._decoder.take(message))
                 if not self._pending and time.monotonic() >= until:
                     break

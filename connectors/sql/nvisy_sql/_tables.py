@@ -117,6 +117,8 @@ class Table:
 
     def key_of(self, values: Sequence[str]) -> str:
         """`schema.table/pk[,pk]` of a row, from the texts of its key columns."""
+        if len(values) == 1 and "%" not in values[0] and "," not in values[0]:
+            return self.prefix + values[0]
         return self.prefix + ",".join(re.sub(r"[%,]", _percent, value) for value in values)
 
 

@@ -47,17 +47,13 @@ class SqlType:
     def convert(self) -> Convert:
         """Text to JSON."""
         if self.element:
-            return partial(_array, CONVERTERS.get(self.element, _text))
-        return CONVERTERS.get(self.base, _text)
+            return partial(_array, CONVERTERS.get(self.element, bytes.decode))
+        return CONVERTERS.get(self.base, bytes.decode)
 
     def field(self, *, nullable: bool) -> FieldType:
         """What an expression sees of a column of this type."""
         kind = FieldType.LIST if self.element else _FIELDS.get(self.base, FieldType.STRING)
         return _NULLABLE.get(kind, FieldType.DYN) if nullable else kind
-
-
-def _text(value: bytes) -> Any:
-    return value.decode()
 
 
 def _float(value: bytes) -> Any:

@@ -93,7 +93,7 @@ def test_after_a_gap_the_run_stops_and_an_adopting_one_applies_what_was_missed(t
 POINTS = [
     (Point.SLOT_MADE, 1),
     (Point.FIRST_READ, 2),
-    (Point.FIRST_READ, 20),
+    (Point.FIRST_READ, 6),
     (Point.HANDED_OVER, 1),
     (Point.STREAMED, 1),
     (Point.STREAMED, 3),

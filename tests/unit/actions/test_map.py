@@ -1,10 +1,11 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from nvisy.actions.map import DESCRIPTOR, MapParams
 from nvisy.connector.descriptor import Context
 from nvisy.connector.shape import Shape, ShapeMismatch
 from nvisy.errors import Rejected
+from nvisy.models.hash import DESCRIPTOR as HASH
 from nvisy.primitives import Chunk, Document, Embedding, Provenance, Span
 
 
@@ -43,6 +44,34 @@ def test_a_list_of_strings_is_a_value_of_metadata_and_a_map_is_not():
     with pytest.raises(Rejected, match="metadata") as rejected:
         mapped(Document(text="a"), metadata={"m": "{'a': 1}"})
     assert rejected.value.kind == "expression"
+
+
+VECTORS = {"primitive": "Embedding", "vector": "row['v']", "model": "local/hash", "dimensions": 8}
+
+
+class Row(Document):
+    row: dict[str, JsonValue]
+
+
+def test_a_vector_that_is_there_already_becomes_an_embedding():
+    params = MapParams(text="text", **VECTORS)
+    shape = DESCRIPTOR.shape(params, Shape(Row), lambda name, given: (f"{name}@1", given["dimensions"]))
+    assert (shape.primitive, shape.model, shape.dimensions) == (Embedding, "local/hash@1", 8)
+    opened = HASH.open(HASH.params(dimensions=8))
+    action = DESCRIPTOR.build(params, Context(None, None, lambda _name, _params: opened, Shape(Row)))
+    (made,) = action.each(Row(text="a", row={"v": [1, 0.5, *[2] * 6]}))
+    assert made == Embedding(vector=[1, 0.5, *[2] * 6], text="a", model=f"local/hash@{opened.revision}")
+    for wrong in ([1.0, 2.0], ["a"] * 8, None):
+        with pytest.raises(Rejected):
+            list(action.each(Row(text="a", row={"v": wrong})))
+
+
+@pytest.mark.parametrize("without", ["vector", "model"])
+def test_an_embedding_needs_its_vector_and_its_model(without):
+    with pytest.raises(ValidationError, match="needs a"):
+        MapParams(**{name: value for name, value in VECTORS.items() if name != without})
+    with pytest.raises(ValidationError, match="is for a map"):
+        MapParams(**{without: VECTORS[without]})
 
 
 def test_a_chunk_without_text_is_rejected():
