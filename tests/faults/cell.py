@@ -107,7 +107,11 @@ class Cell:
     @property
     def environ(self) -> dict[str, str]:
         """The variables of a run."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("NVISY_")}
+        left_out = (
+            "NVISY_",
+            "PYTHONDONTWRITEBYTECODE",
+        )  # a process that compiles everything anew takes its time
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         log = {"NVISY_LOG": f"kafka://{self.servers.kafka.bootstrap}"} if self.setting.log == "kafka" else {}
         paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
         state = {"NVISY_STATE": str(self.state), "PYTHONPATH": os.pathsep.join(paths)}

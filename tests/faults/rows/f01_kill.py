@@ -9,11 +9,14 @@ from collections.abc import Iterator
 
 from nvisy.fault_points import Point
 from tests.faults.cell import Cell
-from tests.faults.matrix import Row
+from tests.faults.matrix import SHAPES, SMALLEST, Row
 from tests.faults.orders import Place
 
 VICTIMS = ("kill", "kill_parent", "kill_all")
 """The process that reached the point; the run above it; the run and every stage."""
+WHOLE = (SMALLEST, *SHAPES)
+OTHER_LOG = ("chain", "kafka", "pgvector")
+QUICK_SHARE = 0.25
 DOCUMENTS = 24
 ROUNDS = 8
 """Edits until a point that an edit reaches now and then is reached."""
@@ -48,16 +51,21 @@ def _count(cell: Cell) -> dict[Place, int]:
 
 
 def _plan(cell: Cell, places: list[Place]) -> Iterator[tuple[Place, str]]:
-    """Every place with every victim; where all six pairs are played, each has a victim of its own on the others."""
-    rng = random.Random(cell.setting.seed)
-    whole = cell.setting.store == "sqlite" or cell.setting.shape != "chain"
+    """What to do where.
+
+    Every graph has one pair on which every victim dies at every place. On the other pairs a place has one victim, and
+    only the places are played that differ: all of them on the other log, those of the sink's stage with another store.
+    """
+    setting = cell.setting
+    where = (setting.shape, setting.log, setting.store)
+    whole = where in WHOLE
+    chance = random.Random(setting.seed)
     for number, place in enumerate(places):
-        if place.point in ENDING:
+        if place.point in ENDING or not (whole or where == OTHER_LOG or place.stage == "index"):
             continue
-        victims = VICTIMS if whole and not cell.setting.quick else (VICTIMS[number % 3],)
-        if cell.setting.quick and rng.random() > 0.4:
+        if setting.quick and chance.random() > QUICK_SHARE:
             continue
-        for do in victims:
+        for do in VICTIMS if whole and not setting.quick else (VICTIMS[number % 3],):
             if (place.stage != "-" or do != "kill_parent") and _wanted(cell, place, do):
                 yield place, do
 
