@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nvisy import expressions
 from nvisy.connector.action import Action, AskingAction, BatchAction
@@ -25,6 +26,8 @@ from nvisy.runtime.outlets import Patience
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.steps import Assembly, BatchStep, EachStep, RouteStep, Stamp, Step
 from nvisy.runtime.window import Window
+
+T = TypeVar("T")
 
 
 class Steps:
@@ -71,10 +74,18 @@ class Steps:
         if isinstance(action, AskingAction):
             assembly = Assembly(name, stamp, counters)
             return self._window(name, action, assembly, retry, node.node.concurrency.max_per_node)
-        within = _deadline(name, node.node.timeout)
+        within = self._watched(_deadline(name, node.node.timeout))
         if isinstance(action, BatchAction):
             return BatchStep(name, action, stamp, retry, counters, within)
         return EachStep(name, action, stamp, retry, counters, within)
+
+    def _watched(self, within: Within) -> Within:
+        """Calls that the watchdog knows of."""
+
+        def call(function: Callable[[], T], /) -> T:
+            return self._patience.activity.working(partial(within, function))
+
+        return call
 
     def _window(
         self, name: str, action: AskingAction, assembly: Assembly, retry: RetryPolicy, most: int | None

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from queue import Empty, SimpleQueue
 
@@ -19,8 +19,11 @@ from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Failure, Flight, Ticket
+from nvisy.runtime.key_by_key import KeyByKey
 from nvisy.runtime.known import KnownKeys
 from nvisy.runtime.memory import Values
+from nvisy.runtime.poison import verdict
+from nvisy.runtime.watchdog import Activity
 from nvisy.topics.log import TopicPartition
 from nvisy.topics.partitioner import partition_of
 
@@ -44,6 +47,8 @@ class Listing:
         follow: Go on listing after the first pass.
         allow_mass_delete: Believe a listing in which many keys are gone.
         failed_keys: Keys of this source whose dead letter is open.
+        suspects: What earlier lives of the stage died of, or may have.
+        activity: Is told while an item is loaded.
     """
 
     node: str
@@ -55,6 +60,8 @@ class Listing:
     follow: bool
     allow_mass_delete: bool
     failed_keys: Callable[[], Sequence[str]]
+    suspects: KeyByKey | None = None
+    activity: Activity = field(default_factory=Activity)
 
 
 class ListingReader:
@@ -98,12 +105,15 @@ class ListingReader:
         return batch
 
     def state(self, positions: Mapping[TopicPartition, int]) -> Values:
-        """Nothing: what the log holds is all there is to know."""
-        return {}
+        """Which item is let through alone; what the log holds is all else there is to know."""
+        suspects = self._spec.suspects
+        return suspects.state(positions.get(self._at, 0)) if suspects is not None else {}
 
     def committed(self, flights: Sequence[Flight], positions: Mapping[TopicPartition, int]) -> None:
         """Told by the writing thread: these stand in the log, or in the dead letters, now."""
         self._committed.put(flights)
+        if self._spec.suspects is not None:
+            self._spec.suspects.committed()
 
     def followed(self, ends: Mapping[int, int]) -> None:
         """Everything up to these offsets of the origin topic is reflected in the file of known keys."""
@@ -146,6 +156,8 @@ class ListingReader:
                 self._note_committed()
             self._known.note({}, groups=groups)
             self.complete = self.complete or self._confirms_all
+            if self._spec.suspects is not None:
+                self._spec.suspects.over()
             if not self._spec.follow:
                 return
             while not (self._source.wait(FOLLOW_WAIT_S) or self._asked_again.is_set()):
@@ -184,7 +196,7 @@ class ListingReader:
             for key in sorted(failed_and_gone):
                 yield self._delete(key)
 
-    def _group(self, group: Group, complete: dict[str, bytes]) -> Iterator[Flight]:
+    def _group(self, group: Group, complete: dict[str, bytes]) -> Iterator[Flight | None]:
         prefix = f"{group.key}#"
         again = self._again and any(key.startswith(prefix) for key in self._failed_before)
         if self._known.group(group.key) == group.fingerprint and not again:
@@ -204,7 +216,7 @@ class ListingReader:
         else:
             self._spare(prefix)
 
-    def _items(self, items: Sequence[Item]) -> Iterator[Flight]:
+    def _items(self, items: Sequence[Item]) -> Iterator[Flight | None]:
         answers = self._known.see([item.key for item in items])
         self._counters.received += len(items)
         for item, known in zip(items, answers, strict=True):
@@ -215,12 +227,26 @@ class ListingReader:
                 yield self._refused(item, Rejected(twice, kind="duplicate_key"))
             elif known.fingerprint != item.fingerprint or item.key in self._failed_before:
                 # What is as it was before it failed is sent again too: only its passing closes the dead letter.
-                yield self._load(item)
+                yield from self._carefully(item)
+
+    def _carefully(self, item: Item) -> Iterator[Flight | None]:
+        """Load an item, unless it is what the stage died of."""
+        suspects = self._spec.suspects
+        if suspects is None:
+            yield self._load(item)
+        elif not suspects.is_poison(item.key, item.fingerprint):
+            for _ in suspects.alone(item.key, item.fingerprint, self._sequence):
+                yield None
+                time.sleep(0.002)
+            yield self._load(item)
+        elif item.key not in self._failed_before:
+            failure = verdict(self._spec.node, suspects.life)
+            yield self._refused(item, Rejected(failure.message, kind=failure.kind, retryable=True))
 
     def _load(self, item: Item) -> Flight:
         origin = self._origin(item.key, item.uri)
         try:
-            loaded = item.load()
+            loaded = self._spec.activity.working(item.load)
         except Rejected as error:
             return self._refused(item, error)
         document = loaded.identified(

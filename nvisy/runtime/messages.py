@@ -28,6 +28,9 @@ class StageSpec:
         follow: Go on after everything there was has been read.
         allow_mass_delete: Believe a listing in which most documents are gone.
         adopt: Go on with a log, or a topic, that is another one than the index and the positions are from.
+        hang_s: Seconds without anything moving after which the process is taken to hang.
+        life: Which process of the stage this is in its run, from 1.
+        died_of: What the one before died of, if it did not say itself why it ended.
     """
 
     graph: str
@@ -41,6 +44,9 @@ class StageSpec:
     follow: bool = False
     allow_mass_delete: bool = False
     adopt: bool = False
+    hang_s: float = 120.0
+    life: int = 1
+    died_of: str = ""
 
     def to_json(self) -> bytes:
         """One line."""
@@ -59,7 +65,8 @@ def line(kind: str, **fields: Any) -> bytes:
     sweep: {source: epoch}}; `sweep` {sources: {source: epoch}}, everything that those passes confirmed has come in;
     `replay`, `drop` {letters: [[stage, record key as hex, entry]]}, these dead letters, those of them that are open;
     `stop`.
-    From a stage: `ready` {config, behind}; `counters` {counters, in_flight}; `waiting` {error, delay_s};
+    From a stage: `ready` {config, behind}; `counters` {counters, in_flight, moving}, now and then;
+    `waiting` {error, delay_s}; `moved`, once, when this process has brought something forward for good;
     `passed` {sources: {source: epoch}}, a full pass over them is in its topics; `log` {level, name, text};
     `failed` {error, exit_code}; `done`.
     """

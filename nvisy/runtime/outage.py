@@ -53,6 +53,10 @@ class Breaker:
             Transient: The other side stayed down for as long as the policy allows, or the run is to stop.
             Rejected: `function` said so, or it alone goes on failing.
         """
+        with self._patience.activity.asking():
+            return self._called(function)
+
+    def _called(self, function: Callable[[], T]) -> T:
         failures = blamed = 0
         while True:
             probing = self._enter()

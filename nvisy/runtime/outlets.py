@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from nvisy.runtime.records import lane_of, record_set
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.sinks import OpenSink
 from nvisy.runtime.steps import failure_of
+from nvisy.runtime.watchdog import Activity
 from nvisy.topics.log import Append, Session, TopicPartition
 
 T = TypeVar("T")
@@ -98,11 +99,13 @@ class Patience:
         retry: How the call is repeated.
         waiting: Told of every wait: the error and the seconds until the next try.
         stopped: Ends the trying, since the run is to stop.
+        activity: Is told while another system is asked.
     """
 
     retry: RetryPolicy
     waiting: Callable[[Transient, float], None]
     stopped: Callable[[], bool]
+    activity: Activity = field(default_factory=Activity)
 
 
 class SinkOutlet(Outlet):
@@ -161,7 +164,8 @@ class SinkOutlet(Outlet):
 
     def settle(self) -> None:
         """Build the index, if the sink builds one after a load."""
-        self._writer.settle()
+        with self._patience.activity.asking():
+            self._writer.settle()
 
     def close(self) -> None:
         """Close the sink."""
@@ -186,7 +190,8 @@ class SinkOutlet(Outlet):
                 raise Transient(str(error)) from error
 
         patience = self._patience
-        return patience.retry.call(call, waiting=patience.waiting, stopped=patience.stopped)
+        with patience.activity.asking():
+            return patience.retry.call(call, waiting=patience.waiting, stopped=patience.stopped)
 
     def _count(self, outcome: Outcome) -> None:
         self._totals.written += outcome.written

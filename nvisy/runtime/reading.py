@@ -14,7 +14,8 @@ from nvisy.primitives.change import Change
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.memory import Values
-from nvisy.topics.log import LogRecord, Session, TopicPartition
+from nvisy.runtime.one_by_one import Polled
+from nvisy.topics.log import LogRecord, TopicPartition
 
 POLL_RECORDS = 1000
 POLL_S = 0.1
@@ -70,7 +71,7 @@ class TopicReader:
 
     def __init__(
         self,
-        session: Session,
+        session: Polled,
         decoders: Mapping[str, Decoder],
         until: Mapping[TopicPartition, int] | None = None,
         first: Mapping[TopicPartition, int] | None = None,
@@ -78,7 +79,7 @@ class TopicReader:
         """Read the inputs of a session.
 
         Args:
-            session: Of the stage.
+            session: Of the stage, or what lets its records through one by one.
             decoders: By topic.
             until: Where the topics that stand for sources end now; None where the inputs are the graph's own.
             first: What has to be read, up to these offsets, before anything in other partitions of the same topics:

@@ -49,7 +49,7 @@ class Replaying:
         self._foreign = foreign
         self._is_open = is_open
         self._is_ours = is_ours
-        self._asked: queue.SimpleQueue[Sequence[Named] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[tuple[Sequence[Named], Failure | None] | None] = queue.SimpleQueue()
         self._ready: queue.Queue[Flight] = queue.Queue(MAX_AHEAD)
         self._taken: set[tuple[bytes, str]] = set()
         self._number = 0
@@ -59,13 +59,13 @@ class Replaying:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="replaying", daemon=True)
 
-    def ask(self, letters: Iterable[Named]) -> None:
-        """Try these again, those of them that are open. To ask twice does nothing."""
+    def ask(self, letters: Iterable[Named], verdict: Failure | None = None) -> None:
+        """Try these again, those of them that are open; with a verdict they fail at once. To ask twice does nothing."""
         with self._lock:
             self._n_asked += 1
         if not self._thread.ident:
             self._thread.start()
-        self._asked.put(tuple(letters))
+        self._asked.put((tuple(letters), verdict))
 
     def take(self) -> list[Flight]:
         """What is ready. Raises what reading it died of."""
@@ -92,8 +92,8 @@ class Replaying:
         try:
             log = self._open_log()
             try:
-                while (letters := self._asked.get()) is not None and not self._closed.is_set():
-                    for flight in self._flights(log, letters):
+                while (asked := self._asked.get()) is not None and not self._closed.is_set():
+                    for flight in self._flights(log, *asked):
                         self._hand_over(flight)
                     with self._lock:
                         self._n_asked -= 1
@@ -110,7 +110,7 @@ class Replaying:
             except queue.Full:
                 continue
 
-    def _flights(self, log: Log, letters: Sequence[Named]) -> Iterator[Flight]:
+    def _flights(self, log: Log, letters: Sequence[Named], verdict: Failure | None) -> Iterator[Flight]:
         wanted = {one.key: one.entry for one in letters if self._is_wanted(one)}
         if not wanted:
             return
@@ -121,7 +121,7 @@ class Replaying:
             letter = parsed(record)
             if letter.entry == wanted[key] and (inlet := self._inlet(letter)) is not None:
                 self._taken.add((key, letter.entry))
-                yield self._flight(log, inlet, letter)
+                yield self._flight(log, inlet, letter, verdict)
 
     def _record(self, log: Log, inlet: str, letter: DeadLetter) -> LogRecord | None:
         """What failed, as it stood in its topic."""
@@ -140,11 +140,13 @@ class Replaying:
         inlet = letter.place.at.topic if letter.place.at.topic in topics else topics[0]
         return inlet if self._is_ours(TopicPartition(inlet, letter.place.at.partition)) else None
 
-    def _flight(self, log: Log, inlet: str, letter: DeadLetter) -> Flight:
+    def _flight(self, log: Log, inlet: str, letter: DeadLetter, verdict: Failure | None) -> Flight:
         place = Ticket(TopicPartition(inlet, letter.place.at.partition), letter.place.offset)
         replay = Replay(letter.record_key, letter.entry, place, letter.size, letter.sha256)
         ticket = replayed_at(inlet, self._number)
         self._number += 1
+        if verdict is not None:
+            return Flight(_stand_in(letter), ticket, letter.original, verdict, replay)
         record = self._record(log, inlet, letter)
         if record is None:
             lost = f"its {letter.size:,} bytes were too large to keep, and are no longer in {_place(letter)}"

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from nvisy.errors import Refused
 from nvisy.fault_points import Point, reach
-from nvisy.graph.model import Graph
+from nvisy.graph.model import ActionNode, Graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
 from nvisy.plan.model import Plan, Stage
@@ -24,6 +24,9 @@ from nvisy.runtime.settings import Settings
 from nvisy.runtime.supervisor import StageView, Supervisor
 from nvisy.runtime.view import RunSaid
 from nvisy.topics.log import Log
+
+GRACE_S = 5.0
+"""How much longer a stage may be still than its slowest call: time for the call to be given up by itself."""
 
 Watch = Callable[[Plan, Mapping[str, StageView]], None]
 
@@ -140,7 +143,16 @@ class Run:
             follow=self._follow,
             allow_mass_delete=self._allow_mass_delete,
             adopt=self._adopt,
+            hang_s=self._hang_s(stage),
         )
+
+    def _hang_s(self, stage: Stage) -> float:
+        """How long a stage may be still: longer than any of its nodes may take for one call."""
+        nodes = [self._checked.nodes[name].node for name in stage.nodes]
+        limits = [node.timeout.node_timeout_ms for node in nodes if isinstance(node, ActionNode)]
+        if not limits or None in limits:
+            return self._settings.hang_s
+        return max(limit / 1000 for limit in limits if limit is not None) + GRACE_S
 
     def _report(self, counters: StageCounters, n_open: int, duration_s: float) -> Report:
         state: State = "degraded" if n_open else "completed"

@@ -15,6 +15,7 @@ from nvisy.graph.validate import CheckedGraph
 from nvisy.runtime.clearing import live_keys
 from nvisy.runtime.codecs import ChangeDecoder
 from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.key_by_key import KeyByKey
 from nvisy.runtime.known import KnownKeys
 from nvisy.runtime.listing import Listing, ListingReader
 from nvisy.runtime.memory import Memory
@@ -22,6 +23,7 @@ from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.reading import Reader
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.streaming import StreamingReader
+from nvisy.runtime.watchdog import Activity
 from nvisy.topics.log import Log, LogRecord
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class SourceOpening:
         memory: Of the stage; its epoch is settled.
         failed_keys: Message keys of what is in the dead letters.
         stack: Closes what is opened here.
+        suspects: What earlier lives of the stage died of, or may have.
+        activity: Is told while something is loaded.
     """
 
     checked: CheckedGraph
@@ -46,6 +50,8 @@ class SourceOpening:
     memory: Memory
     failed_keys: Callable[[], Sequence[bytes]]
     stack: ExitStack
+    suspects: KeyByKey | None
+    activity: Activity
 
     def open(self, node: str, topic: str, origin: str, inc: int, counters: NodeCounters) -> Reader:
         """The reader of a source node.
@@ -101,6 +107,8 @@ class SourceOpening:
             follow=self.spec.follow,
             allow_mass_delete=self.spec.allow_mass_delete,
             failed_keys=failed_keys,
+            suspects=self.suspects,
+            activity=self.activity,
         )
 
     def _known(self, node: str, topic: str, origin: str, inc: int) -> KnownKeys:

@@ -24,6 +24,7 @@ from nvisy.runtime.reading import ReadingThread, TopicReader
 from nvisy.runtime.requests import Named, from_lists
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.settings import Settings
+from nvisy.runtime.watchdog import Activity
 from nvisy.runtime.work import Work
 from nvisy.runtime.writing import WritingThread
 from nvisy.topics.log import TopicPartition
@@ -41,7 +42,7 @@ class StageRunner:
         self._send = send
         self._go = threading.Event()
         self._stopping = threading.Event()
-        self._asked: SimpleQueue[tuple[str, Sequence[Named]]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[str, Sequence[Named], bool]] = SimpleQueue()
         self._passing_on = threading.Lock()
         self._started = False
         self._inc = 0
@@ -52,6 +53,7 @@ class StageRunner:
         self._clean: Callable[[str], str] = str
         self._waiting = b""
         self._waiting_until = 0.0
+        self._activity = Activity()
 
     def clean(self, text: str) -> str:
         """`text` without the graph's secrets."""
@@ -75,7 +77,7 @@ class StageRunner:
                 if self._topics is not None:
                     self._topics.end_at(self._ends)
             case "replay" | "drop" as kind:
-                self._asked.put((kind, from_lists(message["letters"])))
+                self._asked.put((kind, from_lists(message["letters"]), message["is_poison"]))
                 self._pass_on()
             case "stop":
                 self.stop()
@@ -91,8 +93,11 @@ class StageRunner:
         """Hand on what was asked for, once the ends of the stage are open."""
         with self._passing_on:
             while self._work is not None and self._started and not self._asked.empty():
-                kind, letters = self._asked.get()
-                (self._work.replay if kind == "replay" else self._work.drop)(letters)
+                kind, letters, is_poison = self._asked.get()
+                if kind == "replay":
+                    self._work.replay(letters, is_poison=is_poison)
+                else:
+                    self._work.drop(letters)
 
     def run(self) -> None:
         """Open, wait for the order to go, run, close."""
@@ -154,15 +159,17 @@ class StageRunner:
             self._send(self._waiting)
 
         retry = FOLLOW_PATIENCE if self._spec.follow else PATIENCE
-        return Patience(retry, waiting, self._stopping.is_set)
+        return Patience(retry, waiting, self._stopping.is_set, self._activity)
 
     def _report(self, work: Work, tracker: AckTracker) -> Callable[[], None]:
-        """Send the counters now and then; the function returned sends the last ones."""
+        """Send the counters now, before anything can hang, and now and then; what is returned sends the last ones."""
         ended = threading.Event()
 
         def send() -> None:
             work.steps.count_models()
-            self._send(line("counters", counters=work.counters.as_json(), in_flight=tracker.in_flight))
+            counters = work.counters.as_json()
+            moving = self._activity.moves(idle=tracker.idle, seen=(counters, tracker.positions()))
+            self._send(line("counters", counters=counters, in_flight=tracker.in_flight, moving=moving))
             if time.monotonic() < self._waiting_until:
                 self._send(self._waiting)  # it still does, whatever else went on meanwhile
 
@@ -170,6 +177,7 @@ class StageRunner:
             while not ended.wait(REPORT_S):
                 send()
 
+        send()
         thread = threading.Thread(target=loop, name="reporting", daemon=True)
         thread.start()
 

@@ -1,6 +1,7 @@
 """Runs a plan: one process per stage, started together, ended in the order of the data.
 
-A stage process that dies by a signal is started again; one that says why it failed ends the run. When a stage is
+A stage process that dies, or hangs, is started again, as long as that brings something forward (`poison.py` sees to it
+that one bad record does not keep it from doing so); one that says why it failed ends the run. When a stage is
 through, the end of its topics is the end of the input of the stages behind it: so a run ends when everything its
 sources produced has reached the sinks, and a stage that was started again learns the same ends again.
 """
@@ -15,8 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from nvisy.errors import NvisyError, Refused, Unreachable
@@ -25,7 +27,9 @@ from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.messages import StageSpec, line, parse
 from nvisy.runtime.passes import Passes
+from nvisy.runtime.poison import LIVES
 from nvisy.runtime.requests import Request, as_lists
+from nvisy.runtime.watchdog import Watchdog
 from nvisy.topics.log import Log, Seat, TopicPartition
 
 MAX_RESTARTS = 5
@@ -76,7 +80,14 @@ class Requests(Protocol):
 
 
 class _Child:
-    """A stage process and the counters of its lives."""
+    """A stage process and the counters of its lives.
+
+    Attributes:
+        deaths: How many processes died since one brought something forward.
+        asked: Ids of the requests that this process was told of.
+        killers: How many processes died after they were told of a request.
+        hung: How it hung, once it was ended for that.
+    """
 
     def __init__(
         self, stage: Stage, spec: StageSpec, events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]]
@@ -93,10 +104,15 @@ class _Child:
         self.life = 0
         self.worked = False
         self.outages = 0
+        self.deaths = 0
+        self.asked: list[str] = []
+        self.killers: Counter[str] = Counter()
+        self.hung = ""
+        self.watchdog = Watchdog(spec.hang_s)
         self.due: float | None = None
-        self.process = self._spawn()
+        self.process = self._spawn("")
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, died_of: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", "nvisy.runtime.child"],
             stdin=subprocess.PIPE,
@@ -109,7 +125,7 @@ class _Child:
         self._listener = threading.Thread(target=self._listen, args=(process, self.life), daemon=True)
         self._listener.start()
         self.process = process
-        self.send(self._spec.to_json())
+        self.send(replace(self._spec, life=self.life, died_of=died_of).to_json())
         return process
 
     def _listen(self, process: subprocess.Popen[bytes], life: int) -> None:
@@ -137,8 +153,8 @@ class _Child:
         total.add(StageCounters.from_json(value))
         self.view.counters = total
 
-    def restart(self) -> None:
-        """Start the stage again where it stopped."""
+    def restart(self, died_of: str = "") -> None:
+        """Start the stage again where it stopped; it is told what ended it, where that was no end of its own."""
         self._close_orders()
         self._earlier = self.view.counters
         self.view.lives += 1
@@ -147,7 +163,16 @@ class _Child:
         self.through = False
         self.due = None
         self.worked = False
-        self.process = self._spawn()
+        self.hung = ""
+        self.asked = []
+        self.watchdog.start()
+        self.process = self._spawn(died_of)
+
+    def watch(self) -> None:
+        """End the process where it hangs."""
+        if self.view.status == "running" and not self.hung and self.watchdog.has_barked():
+            self.hung = f"nothing moved for {self._spec.hang_s:.0f} s"
+            self.process.kill()
 
     def end(self) -> None:
         """Make sure that the process is gone."""
@@ -241,6 +266,8 @@ class Supervisor:
             raise StageFailed(late[0], f"did not stop within {STOP_S:.0f} s and was ended", 1)
         self._ask_lag()
         self._restart_due()
+        for child in self._children.values():
+            child.watch()
         for request in self._requests.new_requests():
             for child in self._children.values():
                 if child.view.status == "running":
@@ -271,6 +298,9 @@ class Supervisor:
                 child.outages = 0 if child.worked else child.outages
                 view.in_flight = message["in_flight"]
                 view.waiting = ""
+                child.watchdog.heard(moving=message["moving"])
+            case "moved":
+                child.deaths = 0
             case "waiting":
                 view.waiting = message["error"]
             case "log":
@@ -325,7 +355,9 @@ class Supervisor:
 
     def _pass_on(self, child: _Child, request: Request) -> None:
         if named := request.of_stage(child.view.stage.id):
-            child.send(line(request.kind, letters=as_lists(named)))
+            is_poison = child.killers[request.id] >= LIVES
+            child.send(line(request.kind, letters=as_lists(named), is_poison=is_poison))
+            child.asked.append(request.id)
 
     def _incarnation(self) -> int:
         """What versions have to begin with so that no collection takes them for old; 0 where any will do."""
@@ -365,13 +397,16 @@ class Supervisor:
                 return
             view.status = "failed"
             raise StageFailed(view.stage.id, message, exit_code)
-        died_of = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        if view.lives > MAX_RESTARTS or self._stop.is_set():
+        died_of = child.hung or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
+        child.deaths += 1
+        child.killers.update(child.asked)
+        if child.deaths > MAX_RESTARTS or self._stop.is_set():
             view.status = "failed"
-            raise StageFailed(view.stage.id, f"its process died {view.lives} times, of {died_of} at last", 1)
-        view.error = f"its process died of {died_of}"
-        _log.warning("stage %s: its process died of %s and is started again", view.stage.id, died_of)
-        child.restart()
+            times = "once" if child.deaths == 1 else f"{child.deaths} times and brought nothing forward"
+            raise StageFailed(view.stage.id, f"its process died {times}; the last time: {died_of}", 1)
+        view.error = f"its process ended: {died_of}"
+        _log.warning("stage %s: its process ended (%s) and is started again", view.stage.id, died_of)
+        child.restart(died_of)
 
     def _may_wait(self, child: _Child) -> bool:
         """An outage is waited for when the graph is followed, unless it never worked in the first place."""

@@ -20,11 +20,14 @@ from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up, place_of
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.foreign import EventsOutlet
+from nvisy.runtime.key_by_key import KeyByKey
 from nvisy.runtime.listing import ListingReader
 from nvisy.runtime.memory import lanes_known, take_seat
 from nvisy.runtime.messages import Send, StageSpec, line
 from nvisy.runtime.numbering import Numbering, numbering_of
+from nvisy.runtime.one_by_one import OneByOne
 from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
+from nvisy.runtime.poison import Cases, Life, verdict
 from nvisy.runtime.reading import Decoder, Reader, TopicReader
 from nvisy.runtime.records import lane_of
 from nvisy.runtime.replaying import Replaying
@@ -71,6 +74,9 @@ class Work:
         self._drops: SimpleQueue[Sequence[Named]] = SimpleQueue()
         self._last_sweep: Mapping[str, int] = {}
         self._passed: set[str] = set()
+        self._life = Life(spec.life, spec.died_of)
+        self._gate: OneByOne | None = None
+        self._has_moved = False
         self._committed_at = time.monotonic()
 
     def open(self, patience: Patience) -> None:
@@ -111,6 +117,7 @@ class Work:
         for sink in self._sinks:
             sink.stamping.open(self.memory)
         self.outlets: Sequence[Outlet] = [self._outlet(outlet, inc) for outlet in self.stage.outlets]
+        self._look_into_deaths()
         self.reader: Reader = self._open_reader(inc)
         self.replaying = self._open_replaying()
 
@@ -127,11 +134,13 @@ class Work:
         else:
             self._sweeps.put(sources)
 
-    def replay(self, letters: Sequence[Named]) -> None:
-        """An order: try these dead letters again, those of them that are open."""
+    def replay(self, letters: Sequence[Named], *, is_poison: bool = False) -> None:
+        """An order: try these dead letters again, those that are open, unless that has ended processes before."""
         if self.replaying is not None:
-            self.replaying.ask(letters)
+            self.replaying.ask(letters, verdict(self.stage.id, self._life) if is_poison else None)
         elif isinstance(self.reader, ListingReader):
+            if self._suspects is not None and not is_poison:
+                self._suspects.forgive()
             self.reader.list_again()  # a pass sends whatever failed before once more
 
     def drop(self, letters: Sequence[Named]) -> None:
@@ -143,6 +152,8 @@ class Work:
     def state(self, positions: Mapping[TopicPartition, int]) -> Mapping[str, bytes | None]:
         """What to commit beside the positions: how far a stream has been read, what collections are stamped with."""
         values = dict(self.reader.state(positions))
+        if self._gate is not None:
+            values |= self._gate.state(positions)
         for outlet in self.outlets:
             values |= outlet.state()
         return values
@@ -153,6 +164,10 @@ class Work:
         for outlet in self.outlets:
             outlet.committed(positions)
         self.reader.committed(flights, positions)
+        if self._gate is not None:
+            self._gate.committed()
+        if flights:
+            self._say_moved()
 
     def between_commits(self) -> None:
         """Say when a full pass is through, carry out orders, and keep the position of a quiet stream moving."""
@@ -164,7 +179,11 @@ class Work:
                 self._sweep(self._sweeps.get_nowait())
             except Empty:
                 break
-        if time.monotonic() - self._committed_at > IDLE_COMMIT_S:
+        if self._gate is not None and self._gate.waits:
+            self.session.commit({}, self._gate.state({}))
+            self._gate.committed()
+        is_due = self._suspects is not None and self._suspects.is_due
+        if is_due or time.monotonic() - self._committed_at > IDLE_COMMIT_S:
             self._committed_at = time.monotonic()
             if values := self.reader.state({}):
                 self.session.commit({}, values)
@@ -176,7 +195,9 @@ class Work:
         self._sweep(self._last_sweep)
 
     def finished(self) -> None:
-        """The stage is through: note how far a listing's keys are known."""
+        """The stage is through: it did not die, and how far a listing's keys are known is noted."""
+        if values := {**self._cases.closed(), **(self._suspects.closed() if self._suspects else {})}:
+            self.memory.remember(values)
         if isinstance(self.reader, ListingReader):
             info = self._log.describe(self.stage.outputs[0]) if self.stage.outputs else None
             self.reader.followed(info.end if info else {})
@@ -201,6 +222,34 @@ class Work:
 
     def _close_session(self) -> None:
         self.session.close()  # the one there is by then
+
+    def _look_into_deaths(self) -> None:
+        """What ended the process before this one, if that has come out, goes to the dead letters without being read."""
+        life = self._life
+        positions = self.session.positions() if self.stage.inputs else {}
+        self._cases = Cases(self.memory, self.seat.config, positions, life)
+        self._suspects = KeyByKey(self.memory, self._source, life) if self._source else None
+        guilty = self._cases.guilty
+        decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets if guilty}
+        for at, offset in guilty.items():
+            record = self._log.read(*at, offset)
+            if record is None:
+                continue
+            failure = verdict(self.stage.id, life)
+            _logger.error("record %d of %s, partition %d: %s", offset, *at, failure.message)
+            unknown = decoders[at.topic].unknown(record)
+            flight = Flight(unknown, Ticket(at, offset), record.value or b"", failure)
+            for outlet in self.outlets:
+                self.session.append(self.book.entries(outlet.name, [flight]))
+        if guilty:
+            self.session.commit({at: offset + 1 for at, offset in guilty.items()}, self._cases.solved())
+            self._say_moved()
+
+    def _say_moved(self) -> None:
+        """Tell the supervisor, once, that this life brings something forward."""
+        if not self._has_moved:
+            self._has_moved = True
+            self._send(line("moved"))
 
     @property
     def _source(self) -> str:
@@ -251,6 +300,8 @@ class Work:
                 self.memory,
                 self.book.failed_keys,
                 self._stack,
+                self._suspects,
+                self._patience.activity,
             )
             topic = self.stage.outputs[0] if self.stage.outputs else ""
             origin = topic or f"{self._log.id}/{self.seat.config}"
@@ -258,7 +309,11 @@ class Work:
         numberings = self._numberings
         decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets}
         first = {at: end for one in numberings.values() for at, end in one.to_be_drained().items()}
-        return TopicReader(self.session, decoders, self._ends([*numberings]) if numberings else None, first)
+        suspected = self._cases.suspected(lambda: self._ends(self.stage.inputs)) if not first else {}
+        if suspected or self._cases.guilty:
+            self._gate = OneByOne(self.session, self._cases, suspected, skipped=self._cases.guilty)
+        polled = self._gate or self.session
+        return TopicReader(polled, decoders, self._ends([*numberings]) if numberings else None, first)
 
     def _open_replaying(self) -> Replaying | None:
         """What tries dead letters again; nothing where the stage runs a source, and that has to be read again."""
