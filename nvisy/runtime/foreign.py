@@ -15,6 +15,7 @@ from nvisy.primitives import Document, Primitive
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance
 from nvisy.primitives.values import as_metadata
+from nvisy.runtime import debezium
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight
 from nvisy.runtime.numbering import Numbering
@@ -65,7 +66,7 @@ class ForeignDecoder:
 
     def _change(self, record: LogRecord) -> Change:
         if record.value is None:
-            return Change(self._origin(record, _text(record.key)), "delete", graph=self._graph)
+            return self._delete(record)
         fields: Mapping[str, Any] = {}
         item: Primitive | None = None
         if self._params.format == "json":
@@ -74,13 +75,29 @@ class ForeignDecoder:
             item = self._codec.decode_primitive(record.value, headers=record.headers)
         else:
             _, fields = self._codec.decode_record(record.value, headers=record.headers)
-        key = _text(record.key) if self._params.key is None else _key(fields, self._params.key)
+        if self._params.envelope == "debezium":
+            row = debezium.row_of(fields)
+            if row is None:
+                return self._delete(record)
+            fields = row
+        key = self._named(record) if self._params.key is None else _key(fields, self._params.key)
         origin = self._origin(record, key)
         document = item or _document(fields, self._params.text)
         identified = document.identified(
             discriminator="", node=self._node, steps="", parent="", provenance=origin
         )
         return Change(origin, "upsert", (identified,), graph=self._graph)
+
+    def _delete(self, record: LogRecord) -> Change:
+        return Change(self._origin(record, self._named(record)), "delete", graph=self._graph)
+
+    def _named(self, record: LogRecord) -> str:
+        """What the key of a record calls the document."""
+        if self._params.envelope == "none" or not record.key:
+            return _text(record.key)
+        if self._params.format == "json":
+            return debezium.key_of(_json(record.key))
+        return debezium.key_of(self._codec.decode_record(record.key)[1])
 
     def _origin(self, record: LogRecord, key: str) -> Provenance:
         # The partition is that of the graph's own topics: theirs may be cut into another number of partitions.

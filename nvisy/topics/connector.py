@@ -36,6 +36,11 @@ class TopicSourceParams(TopicParams):
     text: str = Field(
         "text", description="Field that is the document's text; the other fields become its metadata."
     )
+    envelope: Literal["none", "debezium"] = Field(
+        "none",
+        description="`debezium`: values are change events of Debezium's, in their envelope or flattened, and the "
+        "record's key is a row's.",
+    )
     primitive: str = Field(
         "Document",
         description="What a record is: with `avro`, a primitive written by a `topic` sink is read back as such.",
