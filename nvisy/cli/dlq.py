@@ -97,7 +97,7 @@ def drop(  # noqa: PLR0913, PLR0917 - one for each option
         asking = Asking(log, opened.id, "drop", options.not_by_accident(chosen, everything=everything))
         with standing_if_interrupted():
             while not asking.by_owner():
-                drop_here(log, opened.id, owner_name(), opened.log.partitions, asking.named)
+                drop_here(log, opened.id, owner_name(), asking.named)
         say_outcomes(asking, as_json=as_json)
         raise typer.Exit(code_of_outcomes(asking))
 

@@ -43,9 +43,9 @@ def replay_letters(path: Path, chosen: Selection, *, as_json: bool) -> None:
             typer.echo(f"nvisy: {letter.id}: {why}", err=True)
         asking.leave_out(letter for letter, _ in refused)
         with standing_if_interrupted():
-            if not asking.by_owner():
-                task = Task(path, replay=asking.named)
-                ended = task.run()
+            by_owner = asking.by_owner()
+        if not by_owner:
+            ended = Task(path, replay=asking.named).completed(as_json=as_json)
         say_outcomes(asking, as_json=as_json)
         code = DEGRADED if refused else code_of_outcomes(asking)
     if ended is not None:

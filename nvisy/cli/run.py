@@ -48,13 +48,7 @@ def command(
     """
     log_to_stderr()
     task = Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt)
-    try:
-        ended = task.run()
-    except (Exception, KeyboardInterrupt) as error:
-        code = report(error)
-        if as_json:
-            say_json(task.failed(error))
-        raise typer.Exit(code) from None
+    ended = task.completed(as_json=as_json)
     say_json(ended.as_json()) if as_json else say(summary(ended, graph))
     raise typer.Exit(task.exit_code(ended, allow_dead_letters=allow_dead_letters))
 
@@ -71,6 +65,16 @@ class Task:
         self._run: Run | None = None
         self._seen = Progress()
         self._signal = 0
+
+    def completed(self, *, as_json: bool) -> Report:
+        """How it ended, or else what went wrong is said, and the command is over."""
+        try:
+            return self.run()
+        except (Exception, KeyboardInterrupt) as error:
+            code = report(error)
+            if as_json:
+                say_json(self.failed(error))
+            raise typer.Exit(code) from None
 
     def run(self) -> Report:
         """To the end, or until a signal."""

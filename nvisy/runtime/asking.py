@@ -79,7 +79,7 @@ class Asking:
             time.sleep(POLL_S)
 
 
-def drop_here(log: Log, graph: str, owner: str, partitions: int, letters: Iterable[Named]) -> None:
+def drop_here(log: Log, graph: str, owner: str, letters: Iterable[Named]) -> None:
     """Close dead letters as the owner of their graph.
 
     Raises:
@@ -89,6 +89,7 @@ def drop_here(log: Log, graph: str, owner: str, partitions: int, letters: Iterab
     try:
         wanted = {(one.key, one.entry) for one in letters}
         still_open = [one for one in open_entries(log, graph) if (one.record_key, one.entry) in wanted]
+        partitions = len(ends_of(log, graph))
         closings = [dead_letters.closing(graph, one.record_key, "dropped", partitions) for one in still_open]
         append_outside(log, graph, owners_seat(graph).stage, closings)
     finally:

@@ -118,7 +118,8 @@ def open_entries(log: Log, graph: str) -> Iterator[DeadLetter]:
     for record in log.scan(topic_of(graph)):
         latest.pop(record.key or b"", None)
         latest[record.key or b""] = record if record.value is not None else None
-    yield from (parsed(record) for record in latest.values() if record is not None)
+    still_open = (record for record in latest.values() if record is not None)
+    yield from map(parsed, sorted(still_open, key=lambda record: record.timestamp_ms))
 
 
 def book_of(log: Log, graph: str, stage: str) -> dict[bytes, OpenEntry]:

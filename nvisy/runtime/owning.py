@@ -94,9 +94,13 @@ class OwningThread:
             desk.close_gone()
             while True:
                 is_last = self._ended.is_set()
-                for request in desk.take():
+                came = desk.take()
+                self._standing = (
+                    *self._first,
+                    *desk.standing(),
+                )  # before a stage that starts now asks for it
+                for request in came:
                     self._came.put(request)
-                self._standing = (*self._first, *desk.standing())
                 stages = self._observer.see(self._views)
                 desk.publish(replace(self._said, stages=stages, ended=is_last, error=self._error))
                 if is_last:

@@ -22,7 +22,7 @@ class StageStatus:
     """A stage.
 
     Attributes:
-        state: `idle` where no run is live, else what its process does.
+        state: `idle` where no run is live, else what its process does, or `unknown`.
         lag: Records of its topics that are not through; None for a stage that reads no topic, or none that is there.
         lag_s: Age in seconds of the oldest of them, 0.0 where there is none.
         rate: Changes that got through it in a second; like the next two known only while a run is live.
@@ -92,7 +92,8 @@ def status_of(log: Log, plan: Plan) -> GraphStatus:
     """
     holder, view = log.holder(plan.graph), last_view(log, plan.graph)
     is_its_own = holder is not None and view is not None and not view.ended and view.owner == holder.owner
-    stages = (_stage(log, plan, stage, view, is_live=is_its_own) for stage in plan.stages)
+    state = "unknown" if holder else "idle"
+    stages = (_stage(log, plan, stage, view, state, is_live=is_its_own) for stage in plan.stages)
     return GraphStatus(
         graph=plan.graph,
         running=holder is not None,
@@ -111,24 +112,19 @@ def by_node(letters: Iterable[DeadLetter]) -> Mapping[str, LetterCount]:
     """Letters counted by node, with the last of each. They come oldest first."""
     counts: dict[str, LetterCount] = {}
     for letter in letters:
-        before = counts.get(letter.node)
-        count = before.count + 1 if before else 1
-        newest = before if before and before.failed_at_ms > letter.failed_at_ms else None
-        counts[letter.node] = LetterCount(
-            count,
-            newest.kind if newest else letter.kind,
-            newest.message if newest else letter.message,
-            newest.failed_at_ms if newest else letter.failed_at_ms,
-        )
+        count = counts[letter.node].count + 1 if letter.node in counts else 1
+        counts[letter.node] = LetterCount(count, letter.kind, letter.message, letter.failed_at_ms)
     return dict(sorted(counts.items()))
 
 
-def _stage(log: Log, plan: Plan, stage: Stage, view: RunSaid | None, *, is_live: bool) -> StageStatus:
+def _stage(
+    log: Log, plan: Plan, stage: Stage, view: RunSaid | None, state: str, *, is_live: bool
+) -> StageStatus:
     said = view.stages.get(stage.id, StageSaid("")) if view else StageSaid("")
     behind = _behind(log, Seat(plan.graph, stage.id, said.config, stage.inputs, stage.outputs))
     return StageStatus(
         id=stage.id,
-        state=(said.status or "unknown") if is_live else "idle",
+        state=(said.status or state) if is_live else state,
         lag=None if behind is None else sum(end - committed for committed, end in behind.values()),
         lag_s=None if behind is None else _age_s(log, behind),
         rate=said.rate if is_live else None,

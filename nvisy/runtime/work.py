@@ -423,6 +423,7 @@ class Work:
         for outlet in self.outlets:
             refused = outlet.sweep(source, epoch)
             self.session.append(self.book.entries(outlet.name, refused))
+            self.session.append(self.book.outdated(source, epoch))
             self.session.commit({}, outlet.state())
             outlet.committed({})
 

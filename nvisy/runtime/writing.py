@@ -112,6 +112,16 @@ class DeadLetterBook:
         """Message keys, `<source>/<key>`, of what is open."""
         return [key.split(b"/", 2)[2] for key in tuple(self.open)]
 
+    def outdated(self, source: str, epoch: int) -> list[Append]:
+        """Tombstones for what is older than a full pass over its source that is through: that sent what there is."""
+        keys = [
+            key
+            for key, found in tuple(self.open.items())
+            if key.split(b"/", 3)[2].decode("utf-8", "replace") == source
+            and 0 < Version.of(found.version).inc < epoch
+        ]
+        return [self.close(key, "superseded") for key in keys]
+
     def close(self, key: bytes, reason: str) -> Append:
         """The tombstone of an open entry."""
         self.open.pop(key, None)

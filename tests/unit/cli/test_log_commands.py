@@ -139,3 +139,39 @@ def test_a_dead_letter_that_was_closed_is_not_shown(nvisy: Call, graph: Path) ->
 def test_a_graph_that_never_ran_has_no_dead_letters(nvisy: Call, graph: Path, tmp_path: Path) -> None:
     assert nvisy("dlq", "list", graph).out == "no dead letters\n"
     assert not (tmp_path / ".nvisy").exists()
+
+
+@pytest.mark.usefixtures("letter")
+def test_dead_letters_are_filtered(nvisy: Call, graph: Path) -> None:
+    for found in (["--node", "text"], ["--kind", "decode", "--not-retryable"], ["--newer-than", "1h"]):
+        assert len(nvisy("dlq", "list", graph, *found).out.splitlines()) == 2
+    for none in (["--node", "embed"], ["--retryable"], ["--older-than", "1h"], ["--key", "other"]):
+        assert nvisy("dlq", "list", graph, *none).out == "no such dead letters\n"
+    assert nvisy("dlq", "list", graph, "--older-than", "soon").code == 2
+
+
+@pytest.mark.usefixtures("letter")
+def test_dead_letters_are_dropped_by_whoever_holds_the_graph(nvisy: Call, graph: Path) -> None:
+    ended = nvisy("dlq", "drop", graph, "0-0")
+    assert (ended.code, ended.out) == (0, "0-0  bad.pdf  dropped\n")
+    assert nvisy("dlq", "list", graph).out == "no dead letters\n"
+    assert nvisy("dlq", "drop", graph, "0-0").code == 2
+    assert nvisy("dlq", "drop", graph, "--all").out == "no such dead letters\n"
+
+
+@pytest.mark.usefixtures("letter")
+@pytest.mark.parametrize("command", ["drop", "replay"])
+def test_which_letters_are_meant_has_to_be_said(nvisy: Call, graph: Path, command: str) -> None:
+    for arguments in ([], ["--all", "0-0"], ["--all", "--node", "text"]):
+        ended = nvisy("dlq", command, graph, *arguments)
+        assert ended.code == 2
+        assert "say which dead letters are meant" in ended.err
+    assert len(nvisy("dlq", "list", graph, "--json").json()) == 1
+
+
+def test_the_status_of_a_graph_that_never_ran(nvisy: Call, graph: Path, tmp_path: Path) -> None:
+    ended = nvisy("status", graph)
+    assert ended.code == 0
+    assert ended.out.splitlines()[0].endswith("is not being run")
+    assert nvisy("status", graph, "--json").json()["stages"][0]["state"] == "idle"
+    assert not (tmp_path / ".nvisy").exists()

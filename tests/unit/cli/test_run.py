@@ -94,7 +94,7 @@ def test_the_last_line_of_stdout_is_the_report(nvisy: Call, ending: Any, graph: 
     assert ended.code == 0
     assert ended.json() == REPORT.as_json()
     assert len(ended.out.splitlines()) == 1
-    assert run.options == {"follow": True, "allow_mass_delete": True}
+    assert run.options == {"follow": True, "allow_mass_delete": True, "adopt": False}
 
 
 def test_people_get_a_short_summary(nvisy: Call, ending: Any, graph: Path) -> None:

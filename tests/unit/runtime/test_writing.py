@@ -1,20 +1,50 @@
-"""What a stage's dead letters come to when several versions of a key come through at once."""
+"""What a stage's dead letters come to when versions of a key, new and replayed ones, come through in any order."""
 
 from __future__ import annotations
 
-import pytest
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nvisy.errors import Unreachable
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
-from nvisy.runtime.flight import Failure, Flight, Ticket
-from nvisy.runtime.writing import DeadLetterBook
-from nvisy.topics.log import TopicPartition
+from nvisy.runtime import dead_letters
+from nvisy.runtime.ack import AckTracker
+from nvisy.runtime.dead_letters import OpenEntry
+from nvisy.runtime.flight import Failure, Flight, Replay, Ticket, replayed_at
+from nvisy.runtime.outlets import Outlet
+from nvisy.runtime.writing import DeadLetterBook, WritingThread
+from nvisy.topics.log import Append, TopicPartition
+
+AT = TopicPartition("g.files", 0)
+FAILURE = Failure("text", "corrupt", "damaged", retryable=False)
 
 
-def flight(offset: int, *, failed: bool) -> Flight:
-    change = Change(Provenance("files", "a.pdf", version=Version(1, offset)))
-    passing = Flight(change, Ticket(TopicPartition("g.files", 0), offset), b"")
-    return passing.failed(Failure("text", "corrupt", "damaged", retryable=False)) if failed else passing
+def flight(offset: int, *, failed: bool = False, key: str = "a.pdf") -> Flight:
+    change = Change(Provenance("files", key, version=Version(1, offset)))
+    passing = Flight(change, Ticket(AT, offset), b"raw")
+    return passing.failed(FAILURE) if failed else passing
+
+
+def again(offset: int, entry: str, *, failed: bool = False, key: str = "a.pdf", number: int = 0) -> Flight:
+    new = flight(offset, key=key)
+    replay = Replay(f"text/g.embed/files/{key}".encode(), entry, new.ticket, 3, "")
+    passing = Flight(new.change, replayed_at(AT.topic, number), new.raw, None, replay)
+    return passing.failed(FAILURE) if failed else passing
+
+
+def entry_of(record: Append) -> str:
+    return dead_letters.as_open(record).entry
+
+
+def reason(record: Append) -> bytes:
+    assert record.value is None
+    return dict(record.headers)["nvisy.closed"]
 
 
 @pytest.mark.parametrize("failed_before", [False, True])
@@ -26,3 +56,161 @@ def test_of_two_versions_in_one_batch_the_later_decides(failed_before: bool, las
     written = book.entries("g.embed", [flight(1, failed=not last_failed), flight(2, failed=last_failed)])
     assert bool(book.open) is last_failed
     assert (written[-1].value is not None) is last_failed
+
+
+def test_the_same_version_resolves_a_newer_one_supersedes_and_an_older_one_does_neither() -> None:
+    book = DeadLetterBook("g", "text", 4, {})
+    book.entries("g.embed", [flight(5, failed=True)])
+    assert book.entries("g.embed", [flight(4)]) == []
+    (closed,) = book.entries("g.embed", [flight(5)])
+    assert reason(closed) == b"resolved"
+    book.entries("g.embed", [flight(5, failed=True)])
+    (closed,) = book.entries("g.embed", [flight(6)])
+    assert reason(closed) == b"superseded"
+
+
+def test_a_replayed_flight_goes_on_only_while_its_very_entry_is_open() -> None:
+    book = DeadLetterBook("g", "text", 4, {})
+    (letter,) = book.entries("g.embed", [flight(5, failed=True)])
+    replayed = again(5, entry_of(letter))
+    assert book.due("g.embed", [replayed, flight(6)]) == [replayed, flight(6)]
+    assert book.due("g.embed", [flight(6), replayed]) == [flight(6)], "a newer version has just passed"
+    assert book.due("g.embed", [replayed, replayed]) == [replayed], "once is enough"
+    assert book.due("g.other", [replayed]) == [], "it did not fail on this way"
+    book.entries("g.embed", [flight(6, failed=True)])
+    assert book.due("g.embed", [replayed]) == [], "another entry stands in its place"
+
+
+def test_a_replayed_flight_that_fails_again_is_a_new_entry_with_the_size_and_hash_of_the_first() -> None:
+    book = DeadLetterBook("g", "text", 4, {})
+    (first,) = book.entries("g.embed", [flight(5, failed=True)])
+    (second,) = book.entries("g.embed", [again(5, entry_of(first), failed=True)])
+    assert entry_of(first) != entry_of(second)
+    assert dict(second.headers)["nvisy.error.size"] == b"3"
+    assert dict(second.headers)["__connect.errors.offset"] == b"5"
+
+
+def test_what_a_full_pass_went_past_is_superseded() -> None:
+    book = DeadLetterBook("g", "text", 4, {})
+    book.entries("g.embed", [flight(5, failed=True)])
+    book.open[b"text/g.embed/files/unread"] = OpenEntry("e", 7)
+    assert book.outdated("other", 2) == book.outdated("files", 1) == []
+    assert [record.key for record in book.outdated("files", 2)] == [b"text/g.embed/files/a.pdf"]
+
+
+class Topic:
+    """The log: what was committed, and a session that dies when it is told to."""
+
+    def __init__(self) -> None:
+        self.records: list[Append] = []
+        self.position = 0
+
+    def session(self, calls: int) -> Session:
+        return Session(self, calls)
+
+    def book(self) -> dict[bytes, OpenEntry]:
+        found: dict[bytes, OpenEntry] = {}
+        for record in self.records:
+            if record.topic == "g.dlq" and record.value is not None:
+                found[record.key] = dead_letters.as_open(record)
+            elif record.topic == "g.dlq":
+                found.pop(record.key, None)
+        return found
+
+
+class Session:
+    def __init__(self, topic: Topic, calls: int) -> None:
+        self._topic = topic
+        self._calls = calls
+        self._pending: list[Append] = []
+
+    def append(self, records: Sequence[Append]) -> None:
+        self._count()
+        self._pending += records
+
+    def commit(self, positions: Mapping[TopicPartition, int], state: object = None) -> None:
+        self._count()
+        assert positions.keys() <= {AT}, "a replay moves no position"
+        self._topic.records += self._pending
+        self._topic.position = max(self._topic.position, positions.get(AT, 0))
+        self._pending = []
+
+    def _count(self) -> None:
+        self._calls -= 1
+        if not self._calls:
+            raise Unreachable("the process was killed")
+
+
+class ToTopic(Outlet):
+    name = "g.embed"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
+        records = [
+            Append("g.embed", 0, one.change.origin.key.encode(), b"%d" % one.change.origin.version.number)
+            for one in flights
+        ]
+        self._session.append(records)
+        return ()
+
+
+class Nobody:
+    def state(self, positions: Any) -> dict[str, bytes]:
+        return {}
+
+    def committed(self, flights: Any, positions: Any) -> None: ...
+    def between_commits(self) -> None: ...
+    def at_end(self) -> None: ...
+
+
+def live(log: Topic, steps: Sequence[tuple[str, str, bool, int]], calls: int) -> None:
+    """One life of a stage: reads on from the position, replays what it is asked to, dies after some calls."""
+    session, tracker = log.session(calls), AckTracker()
+    book = DeadLetterBook("g", "text", 1, log.book())
+    writing = WritingThread(
+        session, [ToTopic(session)], tracker, book, inputs=frozenset({AT.topic}), desk=Nobody()
+    )
+    writing.start()
+    offset = 0
+    for number, (kind, key, failed, which) in enumerate(steps):
+        if kind == "new":
+            offset += 1
+            if offset <= log.position:
+                continue
+            coming = flight(offset, failed=failed, key=key)
+        else:
+            entries = [
+                one for one in log.records if one.key == f"text/g.embed/files/{key}".encode() and one.value
+            ]
+            if not entries:
+                continue
+            letter = dead_letters.as_open(entries[which % len(entries)])
+            off = Version.of(letter.version).off
+            coming = again(off, letter.entry, failed=failed, key=key, number=number)
+        tracker.register(coming.ticket, 1, 1)
+        try:
+            writing.hand_over(0, [coming])
+        except Unreachable:
+            return
+    with contextlib.suppress(Unreachable):
+        writing.finish(settle=False)
+
+
+STEP = st.tuples(
+    st.sampled_from(["new", "new", "replay"]), st.sampled_from("ab"), st.booleans(), st.integers(0, 3)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEP, min_size=1, max_size=30), st.lists(st.integers(1, 12), max_size=3))
+def test_versions_of_a_key_never_decrease_whatever_is_replayed_and_whenever_the_process_dies(
+    steps: list[tuple[str, str, bool, int]], deaths: list[int]
+) -> None:
+    log = Topic()
+    for calls in [*deaths, 0]:
+        live(log, steps, calls)
+    for key in (b"a", b"b"):
+        versions = [int(one.value) for one in log.records if one.topic == "g.embed" and one.key == key]
+        assert versions == sorted(versions)
