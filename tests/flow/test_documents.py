@@ -1,4 +1,4 @@
-"""Documents become vectors, and stay in step with their source, on both logs."""
+"""Documents become vectors, and stay in step with their source; on both logs where the log has part in it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_an_edit_rewrites_its_own_chunks_and_a_delete_removes_its_vectors(pipeli
     assert report.unchanged == len(pipeline.records(key="1.md")) - report.written
 
 
-def test_a_document_that_shrinks_leaves_no_orphans(pipeline: Pipeline) -> None:
-    pipeline.write({"a.md": text(1, paragraphs=12)})
-    pipeline.run()
-    pipeline.write({"a.md": "Short."})
-    report = pipeline.run()
-    assert [hit.text for hit in pipeline.records()] == ["Short."]
+def test_a_document_that_shrinks_leaves_no_orphans(embedded: Pipeline) -> None:
+    embedded.write({"a.md": text(1, paragraphs=12)})
+    embedded.run()
+    embedded.write({"a.md": "Short."})
+    report = embedded.run()
+    assert [hit.text for hit in embedded.records()] == ["Short."]
     assert report.removed > 5
 
 
@@ -65,21 +65,21 @@ def test_a_dead_letter_is_closed_when_its_document_is_mended_or_deleted(pipeline
     assert (report.state, report.dead_letters) == ("completed", 0)
 
 
-def test_records_of_one_file_are_documents_of_their_own(pipeline: Pipeline) -> None:
-    pipeline.graph["nodes"][0]["params"] = {"path": "docs", "format": "jsonl", "glob": "*.jsonl"}
-    del pipeline.graph["nodes"][1]
-    pipeline.graph["edges"] = edges("files>chunk", "chunk>embed", "embed>index")
-    pipeline.write(
+def test_records_of_one_file_are_documents_of_their_own(embedded: Pipeline) -> None:
+    embedded.graph["nodes"][0]["params"] = {"path": "docs", "format": "jsonl", "glob": "*.jsonl"}
+    del embedded.graph["nodes"][1]
+    embedded.graph["edges"] = edges("files>chunk", "chunk>embed", "embed>index")
+    embedded.write(
         {"a.jsonl": '{"id": 1, "text": "one river"}\n{"id": 2, "text": "two stones", "lang": "en"}\n'}
     )
-    pipeline.run()
-    assert {hit.key: hit.text for hit in pipeline.records()} == {
+    embedded.run()
+    assert {hit.key: hit.text for hit in embedded.records()} == {
         "a.jsonl#1": "one river",
         "a.jsonl#2": "two stones",
     }
-    pipeline.write({"a.jsonl": '{"id": 2, "text": "two stones", "lang": "en"}\n{"id": 3, "text": "three"}\n'})
-    report = pipeline.run()
-    assert pipeline.keys() == {"a.jsonl#2", "a.jsonl#3"}
+    embedded.write({"a.jsonl": '{"id": 2, "text": "two stones", "lang": "en"}\n{"id": 3, "text": "three"}\n'})
+    report = embedded.run()
+    assert embedded.keys() == {"a.jsonl#2", "a.jsonl#3"}
     assert (report.written, report.removed) == (1, 1)
 
 
@@ -106,11 +106,11 @@ def test_an_index_that_was_deleted_is_filled_again(pipeline: Pipeline) -> None:
     assert pipeline.ids() == before
 
 
-def test_another_chunk_size_moves_every_document_to_its_new_chunks(pipeline: Pipeline) -> None:
-    pipeline.write({f"{seed}.md": text(seed) for seed in range(3)})
-    pipeline.run()
-    pipeline.graph["nodes"][2]["params"] = {"size": 80}
-    report = pipeline.run()
+def test_another_chunk_size_moves_every_document_to_its_new_chunks(embedded: Pipeline) -> None:
+    embedded.write({f"{seed}.md": text(seed) for seed in range(3)})
+    embedded.run()
+    embedded.graph["nodes"][2]["params"] = {"size": 80}
+    report = embedded.run()
     assert report.written > 0
     assert report.removed > 0
-    assert all(len(hit.text) <= 80 for hit in pipeline.records())
+    assert all(len(hit.text) <= 80 for hit in embedded.records())

@@ -1,4 +1,4 @@
-"""Branches, fan-outs, fan-ins, filters, functions of a user's own and duplicates, on both logs."""
+"""Branches, fan-outs, fan-ins, filters, functions and duplicates; all of them at once on both logs."""
 
 from __future__ import annotations
 
@@ -81,19 +81,19 @@ def test_a_graph_of_every_kind_of_node_runs(pipeline: Pipeline) -> None:
     assert (second.written, second.removed, second.model_calls) == (0, 0, 0)
 
 
-def test_what_a_filter_no_longer_lets_through_disappears(pipeline: Pipeline) -> None:
-    pipeline.graph["nodes"].insert(2, action("keep", "filter", when="!text.contains('secret')"))
-    pipeline.graph["edges"] = edges("files>text", "text>keep", "keep>chunk", "chunk>embed", "embed>index")
-    pipeline.write({"a.md": "open words", "b.md": "more open words"})
-    pipeline.run()
-    pipeline.write({"a.md": "secret words"})
-    report = pipeline.run()
-    assert pipeline.keys() == {"b.md"}
+def test_what_a_filter_no_longer_lets_through_disappears(embedded: Pipeline) -> None:
+    embedded.graph["nodes"].insert(2, action("keep", "filter", when="!text.contains('secret')"))
+    embedded.graph["edges"] = edges("files>text", "text>keep", "keep>chunk", "chunk>embed", "embed>index")
+    embedded.write({"a.md": "open words", "b.md": "more open words"})
+    embedded.run()
+    embedded.write({"a.md": "secret words"})
+    report = embedded.run()
+    assert embedded.keys() == {"b.md"}
     assert (report.state, report.removed) == ("completed", 1)
 
 
-def test_a_document_that_takes_another_route_leaves_the_first_one(pipeline: Pipeline) -> None:
-    pipeline.graph["nodes"] += [
+def test_a_document_that_takes_another_route_leaves_the_first_one(embedded: Pipeline) -> None:
+    embedded.graph["nodes"] += [
         {
             "id": "route",
             "type": "branch",
@@ -102,17 +102,17 @@ def test_a_document_that_takes_another_route_leaves_the_first_one(pipeline: Pipe
                 "default": "prose",
             },
         },
-        pipeline.sink("code"),
+        embedded.sink("code"),
     ]
-    pipeline.graph["edges"] = edges(
+    embedded.graph["edges"] = edges(
         "files>text", "text>chunk", "chunk>embed", "embed>route", "route:prose>index", "route:code>code"
     )
-    pipeline.write({"a.md": "plain words", "b.md": "def f(): pass"})
-    pipeline.run()
-    assert (pipeline.keys("index"), pipeline.keys("code")) == ({"a.md"}, {"b.md"})
-    pipeline.write({"b.md": "words again", "a.md": "def g(): pass"})
-    pipeline.run()
-    assert (pipeline.keys("index"), pipeline.keys("code")) == ({"b.md"}, {"a.md"})
+    embedded.write({"a.md": "plain words", "b.md": "def f(): pass"})
+    embedded.run()
+    assert (embedded.keys("index"), embedded.keys("code")) == ({"a.md"}, {"b.md"})
+    embedded.write({"b.md": "words again", "a.md": "def g(): pass"})
+    embedded.run()
+    assert (embedded.keys("index"), embedded.keys("code")) == ({"b.md"}, {"a.md"})
 
 
 def test_when_a_kept_document_goes_its_duplicate_takes_its_place(pipeline: Pipeline) -> None:
@@ -133,35 +133,35 @@ def test_when_a_kept_document_goes_its_duplicate_takes_its_place(pipeline: Pipel
     assert (second.written, second.removed) == (0, 0)
 
 
-def test_two_sources_flow_into_one_index(pipeline: Pipeline) -> None:
-    (pipeline.folder / "more").mkdir()
-    (pipeline.folder / "more" / "a.md").write_text("words from elsewhere")
-    pipeline.graph["nodes"].append(
+def test_two_sources_flow_into_one_index(embedded: Pipeline) -> None:
+    (embedded.folder / "more").mkdir()
+    (embedded.folder / "more" / "a.md").write_text("words from elsewhere")
+    embedded.graph["nodes"].append(
         {"id": "more", "type": "source", "provider": "object/files", "params": {"path": "more"}}
     )
-    pipeline.graph["edges"].append({"from": "more", "to": "text"})
-    pipeline.write({"a.md": "words from here"})
-    pipeline.run()
-    assert sorted(hit.text for hit in pipeline.records()) == ["words from elsewhere", "words from here"]
-    (pipeline.folder / "more" / "a.md").unlink()
-    pipeline.run()
-    assert [hit.text for hit in pipeline.records()] == ["words from here"]
+    embedded.graph["edges"].append({"from": "more", "to": "text"})
+    embedded.write({"a.md": "words from here"})
+    embedded.run()
+    assert sorted(hit.text for hit in embedded.records()) == ["words from elsewhere", "words from here"]
+    (embedded.folder / "more" / "a.md").unlink()
+    embedded.run()
+    assert [hit.text for hit in embedded.records()] == ["words from here"]
 
 
-def test_a_function_that_fails_is_a_dead_letter_that_names_it(pipeline: Pipeline) -> None:
-    (pipeline.folder / "mine.py").write_text(
+def test_a_function_that_fails_is_a_dead_letter_that_names_it(embedded: Pipeline) -> None:
+    (embedded.folder / "mine.py").write_text(
         "from nvisy.primitives import Document\n\n\n"
         "def half(document: Document) -> Document:\n"
         "    if 'bad' in document.text:\n"
         "        raise ValueError('no such word here')\n"
         "    return document\n"
     )
-    pipeline.graph["nodes"].insert(2, action("half", "python", function="mine:half"))
-    pipeline.graph["edges"] = edges("files>text", "text>half", "half>chunk", "chunk>embed", "embed>index")
-    pipeline.write({"a.md": "good words", "b.md": "bad words"})
-    report = pipeline.run()
+    embedded.graph["nodes"].insert(2, action("half", "python", function="mine:half"))
+    embedded.graph["edges"] = edges("files>text", "text>half", "half>chunk", "chunk>embed", "embed>index")
+    embedded.write({"a.md": "good words", "b.md": "bad words"})
+    report = embedded.run()
     assert (report.state, report.dead_letters) == ("degraded", 1)
-    assert pipeline.keys() == {"a.md"}
-    (letter,) = pipeline.dead_letters()
+    assert embedded.keys() == {"a.md"}
+    (letter,) = embedded.dead_letters()
     assert (letter.node, letter.key) == ("half", "b.md")
     assert "half" in letter.message
