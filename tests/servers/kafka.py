@@ -57,7 +57,7 @@ class KafkaServer:
         ]
         self._runner: Runner = self._container() if use_docker(IMAGE) else self._process()
 
-    def start(self, timeout_s: float = 60) -> Self:
+    def start(self, timeout_s: float = 180) -> Self:
         """Starts the broker and waits until it answers."""
         if not self._properties.exists():
             self._prepare()
