@@ -2,8 +2,9 @@
 
 A chunk starts where the text around it says so: every possible place has a rank (heading, blank line,
 line, sentence, … and then a hash of the words that follow), and a place is cut when no other place within
-`_REACH` of a chunk's size outranks it. Nothing depends on the distance to the top of the text. A piece
-that is still longer than `size` is divided by its own best places, then by clauses, words and characters.
+`_REACH` of a chunk's size outranks it. Nothing depends on the distance to the top of the text. A piece that
+is still longer than `size` is cut from its end to its beginning, at the best place within a chunk's length;
+where there is none, by clauses, words and characters.
 """
 
 import re
@@ -14,8 +15,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 _REACH = 0.3  # of size: nearer than this, the lower-ranked of two places gives way
-_MIN_PIECE = 0.125  # of size: what a division of a long piece leaves on either side
-_MAX_DEPTH = 48  # divisions of one piece by rank; beyond it (crafted text) it is halved
+_MIN_PIECE = 0.125  # of size: what a division of a long piece leaves at its beginning
 _NEAR_CHARS, _FAR_CHARS = 16, 80  # the hash of the near words ranks; the far ones only break its ties
 
 _HEADING, _PARAGRAPH, _LINE, _SENTENCE, _WRAP = 5, 4, 3, 2, 1
@@ -51,8 +51,8 @@ def split(text: str, size: int, overlap: int = 0) -> list[Span]:
     """Cut `text` into spans of at most `size` characters at places chosen by content.
 
     Spans are in order, start and end on visible characters, and (without overlap) hold every visible
-    character exactly once. The same text gives the same spans in every process. A short insertion
-    or deletion changes one chunk or two, seldom three, wherever it is; with an overlap, the next one as well.
+    character exactly once. The same text gives the same spans in every process. A short insertion at
+    the top changes one chunk or two, one elsewhere seldom three; with an overlap, the next one as well.
 
     Args:
         text: What to cut. Blank text has no spans.
@@ -142,34 +142,43 @@ class _Splitter:
         self, places: _Places, window: tuple[int, int], left: int, right: int, finders: _Finders
     ) -> list[int]:
         """The cuts of a piece whose places are those of `window`, until every part of it fits."""
+        if right - left <= self._size:
+            return []
         cuts: list[int] = []
-        todo = [(*window, left, right, 0)]
-        while todo:
-            first, stop, left, right, depth = todo.pop()
-            if right - left <= self._size:
-                continue
-            best = self._best(places, (first, stop), left, right, halve=depth > _MAX_DEPTH)
-            if best is None:
-                cuts += self._cuts(left, right, finders)
-                continue
-            cut = places.at[best]
-            cuts.append(cut)
-            todo += [(first, best, left, cut, depth + 1), (best + 1, stop, cut, right, depth + 1)]
-        cuts.sort()
-        return cuts
+        start, first = left, window[0]
+        # A stretch that has no place within a chunk's length is cut by the next finder, with a crumb that stands before it.
+        ends = [*places.at[slice(*window)], right]
+        for i, (before, after) in enumerate(pairwise([left, *ends])):
+            if after - before > self._size:
+                if before - start >= self._reach:
+                    cuts += [*self._pack(places, (first, window[0] + i), start, before), before]
+                    start = before
+                cuts += self._cuts(start, after, finders)
+                cuts += [after] if after < right else []
+                start, first = after, window[0] + i + 1
+        return cuts + self._pack(places, (first, window[1]), start, right)
 
-    def _best(
-        self, places: _Places, window: tuple[int, int], left: int, right: int, *, halve: bool
-    ) -> int | None:
-        """The highest-ranked place that leaves enough on both sides, and two parts that fit if two can."""
-        low, high = left + self._margin, right - self._margin
-        if right - left <= 2 * self._size:
-            low, high = max(low, right - self._size), min(high, left + self._size)
+    def _pack(self, places: _Places, window: tuple[int, int], left: int, right: int) -> list[int]:
+        """The cuts of a piece that has a place within every chunk's length, each by what lies behind it.
+
+        They are made from the end to the beginning, so text that is put in before a cut does not move it.
+        """
+        cuts: list[int] = []
+        while right - left > self._size:
+            low, high = right - self._size, right - self._reach
+            if right - left < self._size + self._margin:
+                low = left + self._margin  # two parts are enough: neither is to be a crumb
+            right = places.at[self._best(places, window, low, high, right)]
+            cuts.append(right)
+        return cuts[::-1]
+
+    def _best(self, places: _Places, window: tuple[int, int], low: int, high: int, end: int) -> int:
+        """The highest-ranked place from `low` to `high`, else the one nearest to them before `end`."""
         first = bisect_left(places.at, low, *window)
         stop = bisect_right(places.at, high, *window)
-        if first >= stop:
-            return None
-        return (first + stop) // 2 if halve else max(range(first, stop), key=places.rank.__getitem__)
+        if first < stop:
+            return max(range(first, stop), key=places.rank.__getitem__)
+        return first if first < window[1] and places.at[first] < end else first - 1
 
     def _find_breaks(self, left: int, right: int) -> _Places:
         """Headings, paragraphs, lines and sentences."""
