@@ -17,11 +17,16 @@ from tests.flow.pipeline import Pipeline, edges
 
 
 def produce(
-    pipeline: Pipeline, topic: str, events: dict[str, dict[str, Any] | None], partitions: int = 3
+    pipeline: Pipeline,
+    topic: str,
+    events: dict[str, dict[str, Any] | None],
+    partitions: int = 3,
+    *,
+    compacted: bool = True,
 ) -> None:
     """What another program does: one JSON record per document, a null to delete one."""
     log = pipeline.settings.open_log()
-    log.create(topic, partitions)
+    log.create(topic, partitions, compacted=compacted)
     session = log.session(Seat("producer", topic, "1", (), (topic,)))
     session.append(
         [
@@ -154,9 +159,9 @@ def test_records_that_expired_before_they_were_read_are_a_gap(
 ) -> None:
     topic = f"{unique_name}-articles"
     reading(on_kafka, topic)
-    produce(on_kafka, topic, {"1": {"body": "one"}, "2": {"body": "two"}}, partitions=1)
+    produce(on_kafka, topic, {"1": {"body": "one"}, "2": {"body": "two"}}, partitions=1, compacted=False)
     on_kafka.run()
-    produce(on_kafka, topic, {"1": {"body": "never seen"}, "3": {"body": "three"}}, partitions=1)
+    produce(on_kafka, topic, {"1": {"body": "never seen"}, "3": {"body": "three"}}, 1, compacted=False)
     admin = AdminClient({"bootstrap.servers": kafka_url.removeprefix("kafka://")})
     for future in admin.delete_records([KafkaPartition(topic, 0, 4)]).values():
         future.result(10)
