@@ -146,7 +146,7 @@ class _Splitter:
             return []
         cuts: list[int] = []
         start, first = left, window[0]
-        # A stretch that has no place within a chunk's length is cut by the next finder, with a crumb that stands before it.
+        # A stretch with no place within a chunk's length is cut by the next finder, with a crumb that stands before it.
         ends = [*places.at[slice(*window)], right]
         for i, (before, after) in enumerate(pairwise([left, *ends])):
             if after - before > self._size:
