@@ -20,7 +20,7 @@ import psutil
 from nvisy.fault_points import Point
 from nvisy.testing.model_server import ModelServer
 from tests.faults.graphs import STEPS, graph
-from tests.faults.letters import EmbeddedLetters, KafkaLetters, Letters
+from tests.faults.logs import EmbeddedTopics, KafkaTopics, Topics, falls, letters
 from tests.faults.oracle import DIMENSIONS, SINKS, Oracle, compare
 from tests.faults.orders import Orders, Place
 from tests.faults.servers import Servers
@@ -85,8 +85,8 @@ class Cell:
         self.model.__enter__()
         self._closing: list[Callable[[], object]] = [lambda: self.model.__exit__(None, None, None)]
         self.store: Store = self._store()
-        self.letters: Letters = self._letters()
-        self._closing.append(self.letters.close)
+        self.topics: Topics = self._topics()
+        self._closing.append(self.topics.close)
         self.graph: dict[str, Any] = graph(setting.shape, name, self.store.sink(), self.model.url)
         self.process: subprocess.Popen[bytes] | None = None
         self._report = folder / "report.json"
@@ -273,13 +273,18 @@ class Cell:
         self.oracle.settle()
 
     def finish(self) -> None:
-        """The last word: run to the end, compare, run again: it must find nothing to do. Counts DUP."""
+        """The last word: run to the end, compare, run again: it must find nothing to do. Counts DUP.
+
+        In every topic the versions of a key must not have fallen.
+        """
         self.run()
         self.judge()
         again = self.run()
         idle = {name: again[name] for name in ("written", "removed", "model_calls") if again[name]}
         self.expect(not idle, f"a second run found something to do: {idle}")
         self.judge()
+        fallen = falls(self.topics, self.folder.glob("*/schemas/ids/*.avsc"))
+        self.expect(not fallen, f"versions fell in topics: {fallen[:3]}")
         self.count_dup()
 
     def count_dup(self) -> None:
@@ -321,7 +326,7 @@ class Cell:
             extra += difference.extra
         if lost or extra:
             return lost, extra, []
-        wanted, is_open = self.oracle.letters(), self.letters.open()
+        wanted, is_open = self.oracle.letters(), letters(self.topics, self.name)
         silent = [f"{key}: no dead letter" for key in sorted(wanted - is_open)]
         extra = [f"{key}: a dead letter that should be closed" for key in sorted(is_open - wanted)]
         return ([], extra, silent) if extra or silent else None
@@ -362,10 +367,10 @@ class Cell:
                 self._closing.append(server.close)
                 return QdrantStore(server.url)
 
-    def _letters(self) -> Letters:
+    def _topics(self) -> Topics:
         if self.setting.log == "kafka":
-            return KafkaLetters(self.servers.kafka.bootstrap, self.name)
-        return EmbeddedLetters(self.state / "log", self.name)
+            return KafkaTopics(self.servers.kafka.bootstrap, self.name)
+        return EmbeddedTopics(self.state / "log", self.name)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
