@@ -467,6 +467,20 @@ def test_a_group_that_changed_is_not_known_until_it_is_read_again(grouped):
     assert grouped.run() == ["upsert f#1"]
 
 
+def test_a_group_in_which_something_failed_later_is_read_again_when_that_is_asked_for(grouped):
+    grouped.run()
+    grouped.open.add("f#2")
+    assert grouped.run() == []
+    with closing(grouped.known()) as known:
+        reader = grouped.reader(known, follow=True)
+        reader.list_again()
+        assert follow(grouped, reader, 10) == ["upsert f#2"]
+        grouped.open.add("f#1")
+        assert follow(grouped, reader, 3) == []
+        reader.list_again()
+        assert follow(grouped, reader, 10) == ["upsert f#1"]
+
+
 def test_a_member_that_cannot_be_read_keeps_the_group_from_deleting(grouped):
     grouped.run()
     grouped.folder.spoil("f#1")
