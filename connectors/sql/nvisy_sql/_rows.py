@@ -53,34 +53,47 @@ def by_keys(
     return {change.key: change for change in found}
 
 
-class Pages:
-    """Reads the rows of one part of a table in the order of its key, a page at a time."""
+class PageSize:
+    """How many rows to ask for: few at first, then as many as are some megabytes."""
 
     FIRST_ROWS = 50
     MOST_ROWS = 1000
     PAGE_BYTES = 4 << 20
 
+    def __init__(self) -> None:
+        self.rows = self.FIRST_ROWS
+
+    def seen(self, page: Sequence[Sequence[bytes | None]]) -> None:
+        """A page came: the next one may be longer, or should be shorter."""
+        n_bytes = sum(len(value) for row in page for value in row if value is not None)
+        fitting = self.PAGE_BYTES * len(page) // max(n_bytes, 1)
+        self.rows = max(1, min(self.MOST_ROWS, self.rows * 4, fitting))
+
+
+class Pages:
+    """Reads the rows of one part of a table in the order of its key, a page at a time."""
+
     def __init__(self, table: Table, low: str | None, high: str | None) -> None:
         self._table = table
         self._low = low
         self._high = high
-        self._n_rows = self.FIRST_ROWS
+        self._size = PageSize()
 
     def after(self, connection: Connection, key: tuple[str, ...]) -> Iterator[tuple[list[RowChange], bool]]:
         """Pages behind `key` (empty: from the first row on), each with whether it is the last one."""
         names = [column.name for column in self._table.columns]
         while True:
-            limit = self._n_rows
-            rows = texts(connection, *self._query(key, limit))
-            page = [row_change(self._table, names, row) for row in rows]
-            yield page, len(page) < limit
-            if len(page) < limit:
+            limit = self._size.rows
+            rows = texts(
+                connection, *self._query(key, limit + 1)
+            )  # one more than wanted tells whether it goes on
+            last = len(rows) <= limit
+            page = [row_change(self._table, names, row) for row in rows[:limit]]
+            yield page, last
+            if last:
                 return
             key = page[-1].key
-            n_bytes = sum(len(value) for row in rows for value in row if value is not None)
-            self._n_rows = max(
-                1, min(self.MOST_ROWS, limit * 4, self.PAGE_BYTES * len(rows) // max(n_bytes, 1))
-            )
+            self._size.seen(rows)
 
     def _query(self, key: tuple[str, ...], limit: int) -> tuple[str, list[str | None]]:
         table = self._table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -157,6 +157,22 @@ def describe(connection: Connection, name: TableName) -> Table:
             f"are NOT NULL and ALTER TABLE {name.quoted} REPLICA IDENTITY USING INDEX …"
         )
     return Table(name, oid, columns, key, identity)
+
+
+def narrowed(table: Table, columns: Sequence[str], where: str) -> Table:
+    """The table with only these columns (none: all) and rows.
+
+    Raises:
+        Fatal: It has no such column, or its key is not among them.
+    """
+    absent = [name for name in columns if name not in table.by_name]
+    if absent:
+        raise Fatal(f'table {table.name} has no column {absent[0]!r}; correct "columns"')
+    missing = [name for name in table.key if columns and name not in columns]
+    if missing:
+        raise Fatal(f'table {table.name}: "columns" leaves out {missing[0]!r}, which names its rows; add it')
+    kept = tuple(column for column in table.columns if not columns or column.name in columns)
+    return replace(table, columns=kept, where=where)
 
 
 def check_identity(table: Table, *, full: bool) -> None:

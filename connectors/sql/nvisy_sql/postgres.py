@@ -8,16 +8,25 @@ the run stops and says so.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from nvisy.connector.descriptor import Context, Params, SourceDescriptor
 from nvisy.connector.shape import Shape
-from nvisy.connector.source import SourceCapabilities
+from nvisy.connector.source import SourceCapabilities, StreamReader
 from nvisy_sql._fields import shape_of
 from nvisy_sql._publication import Wanted
-from nvisy_sql._reader import ChangeReader, Settings, open_reader
+from nvisy_sql._query import QueryReader, QuerySettings
+from nvisy_sql._reader import Settings, open_reader
 from nvisy_sql._tables import TableName
 
 _LONGEST_NAME = 63
@@ -39,7 +48,10 @@ class PostgresParams(Params):
     """Which tables of which database."""
 
     dsn: SecretStr = Field(description="Where the database is: postgresql://user:password@host:5432/database")
-    mode: Literal["cdc"] = Field("cdc", description="`cdc`: every change, by logical replication.")
+    mode: Literal["cdc", "query"] = Field(
+        "cdc",
+        description="`cdc`: every change, by logical replication. `query`: rows whose `cursor` rose, by looking again.",
+    )
     tables: tuple[TableParams, ...] = Field(
         min_length=1, description='Tables by name, or `{"table": …, "columns": […], "where": …}`.'
     )
@@ -59,6 +71,18 @@ class PostgresParams(Params):
         alias="onTruncate",
         description="TRUNCATE: `empty` takes the table's documents out, `refuse` stops.",
     )
+    cursor: str | None = Field(
+        None, description="With `query`: a column that rises with every change, such as `updated_at`."
+    )
+    settle_s: float = Field(
+        5.0,
+        alias="settleSeconds",
+        ge=0,
+        description="With `query`: how old a time has to be, so that no open transaction wrote an earlier one.",
+    )
+    poll_s: float = Field(
+        1.0, alias="pollSeconds", gt=0, description="With `query`: how often to look when followed."
+    )
     workers: int = Field(2, ge=1, le=16, description="Connections that the first reading uses side by side.")
 
     @field_validator("tables", mode="before")
@@ -76,6 +100,16 @@ class PostgresParams(Params):
         if twice:
             raise ValueError(f"table {twice[0]} is named twice")
         return tables
+
+    @model_validator(mode="after")
+    def _the_mode_has_what_it_needs(self) -> Self:
+        if self.mode == "query" and self.cursor is None:
+            raise ValueError('"mode": "query" needs a "cursor": a column that rises with every change')
+        for name in ("cursor", "settle_s", "poll_s") if self.mode == "cdc" else ("slot", "publication"):
+            if name in self.model_fields_set:
+                written = type(self).model_fields[name].alias or name
+                raise ValueError(f'"{written}" has no meaning with "mode": "{self.mode}"; leave it out')
+        return self
 
     @property
     def wanted(self) -> tuple[Wanted, ...]:
@@ -97,11 +131,29 @@ class PostgresSource:
         """Connect, look at the tables and at the slot. Writes nothing."""
         from nvisy_sql._check import check_ready  # noqa: PLC0415
 
-        check_ready(self._settings())
+        if self._params.mode == "query":
+            self._by_query(None).close()
+        else:
+            check_ready(self._settings())
 
-    def open(self, position: Any | None) -> ChangeReader:
+    def open(self, position: Any | None) -> StreamReader:
         """Go on behind a position, or begin with a first reading."""
+        if self._params.mode == "query":
+            return self._by_query(position)
         return open_reader(self._settings(), position)
+
+    def _by_query(self, position: Any | None) -> QueryReader:
+        params = self._params
+        assert params.cursor is not None
+        settings = QuerySettings(
+            dsn=params.dsn.get_secret_value(),
+            tables=params.wanted,
+            cursor=params.cursor,
+            settle_s=params.settle_s,
+            poll_s=params.poll_s,
+            ends=not self._follow,
+        )
+        return QueryReader(settings, position)
 
     def _settings(self) -> Settings:
         params = self._params

@@ -16,7 +16,7 @@ from .database import Database, Follower
 def many(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """A table of 5,000 rows, read in several lanes and short pages."""
     monkeypatch.setattr(_snapshot, "WORTH_SPLITTING", 1000)
-    monkeypatch.setattr(_rows.Pages, "MOST_ROWS", 100)
+    monkeypatch.setattr(_rows.PageSize, "MOST_ROWS", 100)
     database.execute("CREATE TABLE many (id bigint PRIMARY KEY, body text)")
     database.execute("INSERT INTO many SELECT n * 7, 'body ' || n FROM generate_series(1, 5000) AS n")
     database.execute("ANALYZE many")
@@ -122,7 +122,7 @@ def test_a_later_reading_waits_for_what_the_first_would_have_seen(many, monkeypa
 
 
 def test_large_rows_come_in_small_pages(database, monkeypatch):
-    monkeypatch.setattr(_rows.Pages, "PAGE_BYTES", 100_000)
+    monkeypatch.setattr(_rows.PageSize, "PAGE_BYTES", 100_000)
     database.execute("CREATE TABLE large (id int PRIMARY KEY, body text)")
     database.execute("INSERT INTO large SELECT n, repeat('x', 20000) FROM generate_series(1, 120) AS n")
     follower = Follower(database.source("large"))
@@ -147,8 +147,8 @@ def test_large_rows_come_in_small_pages(database, monkeypatch):
     ],
 )
 def test_keys_of_every_type_are_paged_through(database, monkeypatch, kind, values):
-    monkeypatch.setattr(_rows.Pages, "MOST_ROWS", 1)
-    monkeypatch.setattr(_rows.Pages, "FIRST_ROWS", 1)
+    monkeypatch.setattr(_rows.PageSize, "MOST_ROWS", 1)
+    monkeypatch.setattr(_rows.PageSize, "FIRST_ROWS", 1)
     database.execute(f"CREATE TABLE keyed (k {kind} PRIMARY KEY, n int)")
     for n, value in enumerate(values):
         database.execute("INSERT INTO keyed VALUES (%s, %s)", value, n)
