@@ -114,6 +114,7 @@ class KafkaTopics:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "allow.auto.create.topics": False,
+                "log_level": 0,
             }
         )
         found = consumer.list_topics(topic, timeout=10).topics[topic]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 from nvisy.fault_points import Point
@@ -42,14 +43,31 @@ def play(cell: Cell) -> None:
             break
     idle = sum(before == after for before, after in zip(done[::2], done[2::2], strict=False))
     cell.expect(not idle, f"{idle} pairs of lives brought nothing forward: {done}")
+    cell.kill()
     cell.model.latency_s = 0.0
     began = time.monotonic()
-    cell.kill()
     cell.start()
     cell.rest(began)
     cell.expect(bool(held(cell.store, "index")), "nothing arrived")
+    if cell.setting.log == "kafka":
+        _lose_the_disk(cell)
     cell.stop()
     cell.finish()
+
+
+def _lose_the_disk(cell: Cell) -> None:
+    """All that a run keeps on its machine goes with it, while calls of the model are under way."""
+    cell.model.latency_s = 0.5
+    cell.source.edit(12)
+    until = time.monotonic() + 30 * cell.slowness
+    while not cell.model.in_flight and time.monotonic() < until:
+        time.sleep(0.01)
+    cell.kill()
+    shutil.rmtree(cell.state)
+    cell.tally.runs += 1
+    cell.model.latency_s = 0.0
+    cell.start()
+    cell.rest()
 
 
 ROW = Row("F2", "killed every 0.15 s, sooner than a busy stage commits", play, where=CHAIN + SHAPES, dup=32)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
-from tests.faults.cell import Cell
+from nvisy.fault_points import Point
+from nvisy.topics.embedded import EmbeddedLog
+from tests.faults.cell import Cell, end
 from tests.faults.matrix import Row
 from tests.faults.oracle import BAD
+from tests.faults.orders import Place
 
 LARGE = 10_000
 
@@ -21,6 +25,9 @@ def play(cell: Cell) -> None:
         began = time.monotonic()
         harm(cell)
         cell.rest(began)
+    if cell.setting.log == "embedded":
+        cell.tally.runs += 1
+        _compact_behind_a_crash(cell)
     cell.stop()
     cell.finish()
 
@@ -79,6 +86,33 @@ def _delete_large(cell: Cell) -> None:
     cell.source.write("large.txt", "\n\n".join(f"Large passage {n}." for n in range(passages)))
     cell.rest(timeout_s=120)
     cell.source.delete("large.txt")
+
+
+def _compact_behind_a_crash(cell: Cell) -> None:
+    """A sink dies in the middle of a version, which is compacted away before anybody reads it again."""
+    source = cell.source
+    names = source.names()[:8]
+    cell.orders.give(Place("index", Point.SINK_RECORDS), "stop", run=0)
+    for name in names:
+        source.write(name, source.document(5))
+    if cell.taken(30) is None:
+        cell.fail("the sink was not reached")
+    topic = f"{cell.name}.embed"
+    before = len(cell.topics.records(topic))
+    for name in names[:4]:
+        source.write(name, source.document(1))
+    for name in names[4:]:
+        source.delete(name)
+    until = time.monotonic() + 30 * cell.slowness
+    while len(cell.topics.records(topic)) < before + len(names) and time.monotonic() < until:
+        time.sleep(0.05)
+    end(cell.running)
+    with closing(EmbeddedLog(cell.state / "log")) as log:
+        gone = sum(log.compact(topic) for topic in cell.topics.names())
+    cell.expect(gone > 0, "nothing was compacted")
+    began = time.monotonic()
+    cell.start()
+    cell.rest(began)
 
 
 ROW = Row("F27", "delete storms, deletes and returns, a document of 10,000 records", play, dup=32)
