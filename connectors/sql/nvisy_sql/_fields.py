@@ -58,12 +58,17 @@ def fields_of(tables: Sequence[Table]) -> dict[str, FieldType]:
     for table in tables:
         for column in table.columns:
             kind = column.type.field(nullable=column.nullable)
-            if _IDENTIFIER.fullmatch(column.name) and column.name not in _WORDS:
+            if is_field(column.name):
                 fields[column.name] = _merged(fields.get(column.name, kind), kind)
     for name in fields:
         if any(name not in table.by_name for table in tables):
             fields[name] = FieldType.DYN  # null in the rows of the other tables
     return {**fields, **ALWAYS}
+
+
+def is_field(name: str) -> bool:
+    """Whether an expression can name a column as it is."""
+    return _IDENTIFIER.fullmatch(name) is not None and name not in _WORDS
 
 
 def _merged(one: FieldType, other: FieldType) -> FieldType:

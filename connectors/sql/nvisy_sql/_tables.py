@@ -112,18 +112,18 @@ class Table:
     @cached_property
     def prefix(self) -> str:
         """What the keys of its rows begin with."""
-        schema, table = (re.sub(r"[%./]", _percent, part) for part in (self.name.schema, self.name.table))
-        return f"{schema}.{table}/"
+        return f"{escaped(self.name.schema, '%./')}.{escaped(self.name.table, '%./')}/"
 
     def key_of(self, values: Sequence[str]) -> str:
         """`schema.table/pk[,pk]` of a row, from the texts of its key columns."""
         if len(values) == 1 and "%" not in values[0] and "," not in values[0]:
             return self.prefix + values[0]
-        return self.prefix + ",".join(re.sub(r"[%,]", _percent, value) for value in values)
+        return self.prefix + ",".join(escaped(value, "%,") for value in values)
 
 
-def _percent(match: re.Match[str]) -> str:
-    return f"%{ord(match[0]):02X}"
+def escaped(text: str, characters: str) -> str:
+    """A text in which these characters stand as `%2C`; `%` has to be one of them, or it could not be read back."""
+    return re.sub(f"[{re.escape(characters)}]", lambda match: f"%{ord(match[0]):02X}", text)
 
 
 def quoted(name: str) -> str:
