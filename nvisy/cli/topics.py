@@ -15,7 +15,7 @@ from nvisy.cli.graphs import AsJson
 from nvisy.cli.output import one_line, printable, say, say_json, say_table
 from nvisy.codec.codec import Codec
 from nvisy.errors import CodecError, Rejected, UsageError
-from nvisy.primitives import Barrier, Change, Primitive
+from nvisy.primitives import Change, Primitive
 from nvisy.runtime.codecs import open_codec
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import LogRecord, TopicInfo
@@ -77,7 +77,7 @@ def _value(record: LogRecord, codec: Codec) -> dict[str, Any]:
     if value is None:
         return {"op": "tombstone"}
     try:
-        decoded = codec.decode(
+        decoded = codec.decode_change(
             value,
             topic=record.topic,
             partition=record.partition,
@@ -88,7 +88,7 @@ def _value(record: LogRecord, codec: Codec) -> dict[str, Any]:
         return {"undecodable": str(error), "bytes": len(value)}
     except CodecError as error:
         return _foreign(value, record, codec, error)
-    return _barrier(decoded) if isinstance(decoded, Barrier) else _change(decoded)
+    return _change(decoded)
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -100,10 +100,6 @@ def _change(change: Change) -> dict[str, Any]:
 def _content(item: Primitive) -> str:
     """What it says, without what the runtime filled in."""
     return str(item.replaced(id="", content_hash="", parent="", steps="", provenance=None))
-
-
-def _barrier(barrier: Barrier) -> dict[str, Any]:
-    return {"op": "barrier", "kind": barrier.kind, "source": barrier.source, "run": barrier.run}
 
 
 def _foreign(value: bytes, record: LogRecord, codec: Codec, first: CodecError) -> dict[str, Any]:
@@ -136,8 +132,6 @@ def _head(shown: dict[str, Any]) -> str:
         return one_line(shown["text"], _SHOWN_CHARS)
     if "record" in shown:
         return f"{shown['record']} {one_line(str(shown['fields']), _SHOWN_CHARS)}"
-    if shown["op"] == "barrier":
-        return f"barrier {shown['kind']} of {shown['source']}"
     if "items" not in shown:
         return str(shown["op"])
     count = len(shown["items"])

@@ -1,4 +1,4 @@
-"""The record of a change, and of a barrier: what stands on every topic inside a graph."""
+"""The record of a change: what stands on every topic inside a graph."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 from nvisy.codec.derive import Names, Record, primitive_record
 from nvisy.codec.wire import MICROS, NAMESPACE, checked_version, type_field
 from nvisy.errors import CodecError
-from nvisy.primitives.change import Barrier, Change
+from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance
 from nvisy.primitives.types import PrimitiveTypes
 
 CHANGE = f"{NAMESPACE}.Change"
-BARRIER = f"{NAMESPACE}.Barrier"
 BLOB = f"{NAMESPACE}.Blob"
 
 FORMAT = 1
@@ -49,25 +48,12 @@ _BLOB = _record(
     ],
 )
 
-BARRIER_SCHEMA = _record(
-    "Barrier",
-    "A mark in every partition of a topic: everything of the source that lies before it has been appended.",
-    [
-        _FORMAT_FIELD,
-        _field(
-            "kind",
-            _enum("BarrierKind", "end", "complete"),
-            "The end of a run, or a complete pass over the source.",
-        ),
-        _field("source", "string", "Id of the source node."),
-        _field("run", "string", "Id of the run that read it.", default=""),
-        _field("inc", "long", "The incarnation.", default=0),
-    ],
-)
-
 
 def change_schema(types: PrimitiveTypes) -> tuple[list[Any], list[Record]]:
-    """The union [Change, Barrier] over these primitives, and the record of each primitive in it."""
+    """The union [Change] over these primitives, and the record of each primitive in it.
+
+    A union, so that a record of another kind can be added beside it without breaking readers of this one.
+    """
     names = Names()
     records = [primitive_record(cls, names) for cls in types.values()]
     fields = [
@@ -101,7 +87,7 @@ def change_schema(types: PrimitiveTypes) -> tuple[list[Any], list[Record]]:
         _field("trace", "string", "W3C traceparent, or empty.", default=""),
     ]
     doc = "One version of one source key, as a whole."
-    return [_record("Change", doc, fields), BARRIER_SCHEMA], records
+    return [_record("Change", doc, fields)], records
 
 
 def head_of(change: Change, inc: int) -> dict[str, Any]:
@@ -140,16 +126,6 @@ def origin_of(fields: dict[str, Any], topic: str, partition: int, offset: int) -
         run=fields["run"],
         topic=topic if is_new else fields["topic"],
     )
-
-
-def barrier_fields(barrier: Barrier) -> dict[str, Any]:
-    """The record of `barrier`."""
-    return {"kind": barrier.kind, "source": barrier.source, "run": barrier.run, "inc": barrier.inc}
-
-
-def barrier_of(fields: dict[str, Any]) -> Barrier:
-    """The barrier in a record."""
-    return Barrier(fields["kind"], fields["source"], fields["run"], fields["inc"])
 
 
 def check_format(fields: dict[str, Any]) -> None:

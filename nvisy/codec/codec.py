@@ -1,4 +1,4 @@
-"""Changes, barriers and primitives as Avro records, and back."""
+"""Changes and primitives as Avro records, and back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Any
 
 from nvisy.codec.blobs import MAX_BLOB_BYTES, Blobs
 from nvisy.codec.change_record import (
-    BARRIER,
     BLOB,
     CHANGE,
-    barrier_fields,
-    barrier_of,
     change_schema,
     check_format,
     head_of,
@@ -25,7 +22,7 @@ from nvisy.codec.reading import Reading, read, written
 from nvisy.codec.registry import Registry
 from nvisy.codec.wire import PROVENANCE
 from nvisy.errors import CodecError, Rejected
-from nvisy.primitives.change import Barrier, Change
+from nvisy.primitives.change import Change
 from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance
 from nvisy.primitives.types import PrimitiveTypes
@@ -117,13 +114,9 @@ class Codec:
             value = self._written(head, CHANGE, datum)
         return value
 
-    def encode_barrier(self, barrier: Barrier, topic: str) -> bytes:
-        """The value of the record that carries `barrier` on `topic`."""
-        return self._written(self._frame(topic, "", self._change.text), BARRIER, barrier_fields(barrier))
-
-    def decode(
+    def decode_change(
         self, value: bytes, *, topic: str, partition: int, offset: int, headers: Headers = ()
-    ) -> Change | Barrier:
+    ) -> Change:
         """What a record on a topic inside a graph carries.
 
         Args:
@@ -143,17 +136,6 @@ class Codec:
         except CodecError as error:
             place = f"{topic}, partition {partition}, offset {offset}"
             raise type(error)(f"{place}: {error}") from error.__cause__
-
-    def decode_change(
-        self, value: bytes, *, topic: str, partition: int, offset: int, headers: Headers = ()
-    ) -> Change:
-        """As `decode`, where only a change can be: raises `CodecError` for a barrier too."""
-        decoded = self.decode(value, topic=topic, partition=partition, offset=offset, headers=headers)
-        if isinstance(decoded, Barrier):
-            raise CodecError(
-                f"{topic}, partition {partition}, offset {offset}: a barrier, where a change is due"
-            )
-        return decoded
 
     def encode_primitive(self, item: Primitive, topic: str, *, per_type: bool = False) -> bytes:
         """The value of a record that carries `item` alone, with its provenance, for other people's consumers.
@@ -260,15 +242,11 @@ class Codec:
         )
         return writer if ours is None else ours.reading(writer)
 
-    def _decoded(
-        self, value: bytes, topic: str, partition: int, offset: int, headers: Headers
-    ) -> Change | Barrier:
+    def _decoded(self, value: bytes, topic: str, partition: int, offset: int, headers: Headers) -> Change:
         name, fields = self._read(value, headers)
-        if name not in (CHANGE, BARRIER):
-            raise CodecError(f"a change or a barrier is expected, and this is a record of {name}")
+        if name != CHANGE:
+            raise CodecError(f"a change is expected, and this is a record of {name}")
         check_format(fields)
-        if name == BARRIER:
-            return barrier_of(fields)
         origin = origin_of(fields, topic, partition, offset)
         items = fields["items"] if fields["blob"] is None else self._claimed(fields)
         if items and fields["op"] == "delete":

@@ -1,7 +1,7 @@
 """The typed data: nine primitives, the base of a user's own, and the change that carries them."""
 
 from nvisy.primitives.audio_payload import AudioPayload
-from nvisy.primitives.change import Barrier, BarrierKind, Change, Op
+from nvisy.primitives.change import Change, Op
 from nvisy.primitives.chunk import Chunk
 from nvisy.primitives.completion import Completion
 from nvisy.primitives.document import Document
@@ -18,8 +18,6 @@ from nvisy.primitives.values import Json, Vector
 __all__ = [
     "BUILTIN",
     "AudioPayload",
-    "Barrier",
-    "BarrierKind",
     "Change",
     "Chunk",
     "Completion",

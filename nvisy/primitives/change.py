@@ -1,4 +1,4 @@
-"""The unit that flows: what one version of one source key turned into; and the barriers between."""
+"""The unit that flows: what one version of one source key turned into."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from nvisy.primitives.primitive import Primitive
 from nvisy.primitives.provenance import Provenance
 
 Op = Literal["upsert", "delete"]
-BarrierKind = Literal["end", "complete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +40,3 @@ class Change:
     def with_items(self, items: tuple[Primitive, ...]) -> Change:
         """The same change with other items."""
         return Change(self.origin, self.op, items, self.fingerprint, self.graph, self.trace)
-
-
-@dataclass(frozen=True, slots=True)
-class Barrier:
-    """A mark in every partition of a topic: everything of `source` that lies before it has been appended.
-
-    Attributes:
-        kind: `end`: the run has read the source to its end. `complete`: a full pass of incarnation `inc` is
-            over, so what only lower incarnations hold is gone from the source.
-        source: Id of the source node.
-        run: Id of the run that read it.
-        inc: The incarnation.
-    """
-
-    kind: BarrierKind
-    source: str
-    run: str = ""
-    inc: int = 0
-
-    @property
-    def message_key(self) -> bytes:
-        """Key of the record in a topic: `//<kind>/<source>`; no change's key starts with a slash."""
-        return f"//{self.kind}/{self.source}".encode()

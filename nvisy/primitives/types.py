@@ -31,7 +31,7 @@ BUILTIN: tuple[type[Primitive], ...] = (
 """The nine primitives that Nvisy brings."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED = frozenset({"Barrier", "Blob", "Change", "Primitive", "Provenance", "Span"})
+_RESERVED = frozenset({"Blob", "Change", "Primitive", "Provenance", "Span"})
 
 
 class PrimitiveTypes(Mapping[str, type[Primitive]]):

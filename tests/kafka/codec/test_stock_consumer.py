@@ -14,7 +14,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from nvisy.codec import Codec
 from nvisy.codec.http_registry import HttpRegistry
-from nvisy.primitives import Barrier, Change, Chunk, Document, PrimitiveTypes
+from nvisy.primitives import Change, Chunk, Document, PrimitiveTypes
 from tests.unit.codec.registry_double import registry_double
 from tests.unit.codec.samples import EVERY, INVOICE, ORIGIN, Invoice
 
@@ -79,32 +79,29 @@ def deserialized(url, topic, messages):
         return [deserialize(message.value(), context) for message in messages]
 
 
-def test_a_stock_consumer_reads_the_changes_and_barriers_of_a_topic(kafka, topic, url, codec):
+def test_a_stock_consumer_reads_the_changes_of_a_topic(kafka, topic, url, codec):
     new = replace(ORIGIN, version=None, topic="", partition=0)
     sent = [
         Change(new, items=ITEMS, fingerprint=b"f", graph="g", trace="00-ab"),
         Change(new, "delete"),
-        Barrier("end", "files", "r1", 2),
     ]
-    values = [
-        *(codec.encode_change(change, topic, inc=1) for change in sent[:2]),
-        codec.encode_barrier(sent[2], topic),
-    ]
+    values = [codec.encode_change(change, topic, inc=1) for change in sent]
     messages = through_the_broker(kafka, topic, values)
-    change, delete, barrier = deserialized(url, topic, messages)
-    assert (change["type"], delete["type"], barrier["type"]) == ("Change", "Change", "Barrier")
+    change, delete = deserialized(url, topic, messages)
+    assert (change["type"], delete["type"]) == ("Change", "Change")
     assert (change["source"], change["key"], change["op"]) == ("files", "guides/a b.md", "upsert")
     assert change["observed_at_us"].isoformat() == "2025-11-24T16:00:00+00:00"
     assert [item["type"] for item in change["items"]] == [item.type for item in ITEMS]
-    assert (delete["op"], delete["items"], barrier["kind"], barrier["inc"]) == ("delete", [], "end", 2)
+    assert (delete["op"], delete["items"]) == ("delete", [])
 
     read = [
-        codec.decode(message.value(), topic=topic, partition=message.partition(), offset=message.offset())
+        codec.decode_change(
+            message.value(), topic=topic, partition=message.partition(), offset=message.offset()
+        )
         for message in messages
     ]
-    assert [each.origin.version for each in read[:2]] == [(1, 0), (1, 1)]
+    assert [each.origin.version for each in read] == [(1, 0), (1, 1)]
     assert read[0].items == tuple(item.replaced(provenance=read[0].origin) for item in ITEMS)
-    assert read[2] == sent[2]
 
 
 def test_a_stock_consumer_reads_every_primitive_that_travels_alone(kafka, topic, url, codec):
@@ -133,4 +130,4 @@ def test_a_change_of_twelve_megabytes_goes_through(kafka, topic, url, codec):
     (message,) = through_the_broker(kafka, topic, [codec.encode_change(change, topic)])
     (record,) = deserialized(url, topic, [message])
     assert len(record["items"][0]["text"]) == 12 << 20
-    assert codec.decode(message.value(), topic=topic, partition=0, offset=0).items[1].text == "y"
+    assert codec.decode_change(message.value(), topic=topic, partition=0, offset=0).items[1].text == "y"

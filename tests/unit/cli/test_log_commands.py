@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
-from nvisy.primitives import Barrier, Change, Document, Provenance
+from nvisy.primitives import Change, Document, Provenance
 from nvisy.primitives.provenance import Version
 from nvisy.runtime import dead_letters
 from nvisy.runtime.flight import Failure, Flight, Ticket
@@ -32,7 +33,7 @@ def append(topic: str, records: Sequence[Append], partitions: int = 1) -> None:
 
 @pytest.fixture
 def filled(nvisy: Call) -> None:
-    """A topic with a change, a barrier, a tombstone, text, and bytes that are nothing."""
+    """A topic with a change, a delete, a tombstone, text, and bytes that are nothing."""
     settings = Settings.from_environ()
     codec = Codec(open_registry({}, settings.state))
     topic = "docs.files"
@@ -40,7 +41,10 @@ def filled(nvisy: Call) -> None:
     change = Change(origin, "upsert", (Document(text="alpha"),))
     values = [
         (change.message_key, codec.encode_change(change, topic, inc=1)),
-        (b"//end/files", codec.encode_barrier(Barrier("end", "files", "run1"), topic)),
+        (
+            b"files/gone.md",
+            codec.encode_change(Change(replace(origin, key="gone.md"), "delete"), topic, inc=1),
+        ),
         (b"files/b.md", None),
         (b"files/c.md", b"\x1b[31mplain text"),
         (b"files/d.md", b"\xff\xfe\x00"),
@@ -76,10 +80,10 @@ def test_topics_are_listed_with_their_size(nvisy: Call) -> None:
 @pytest.mark.usefixtures("filled")
 def test_records_are_decoded_and_what_cannot_be_is_shown_as_such(nvisy: Call) -> None:
     ended = nvisy("topics", "read", "docs.files", "--json")
-    change, barrier, tombstone, text, unknown = (json.loads(line) for line in ended.out.splitlines())
+    change, delete, tombstone, text, unknown = (json.loads(line) for line in ended.out.splitlines())
     assert (change["key"], change["op"], change["version"]) == ("files/a.md", "upsert", [1, 0])
     assert change["items"][0]["type"] == "Document"
-    assert (barrier["op"], barrier["kind"]) == ("barrier", "end")
+    assert (delete["key"], delete["op"], delete["items"]) == ("files/gone.md", "delete", [])
     assert tombstone["op"] == "tombstone"
     assert text["text"] == "\x1b[31mplain text"
     assert (unknown["bytes"], bool(unknown["undecodable"])) == (3, True)

@@ -1,4 +1,4 @@
-"""Changes, barriers and primitives, to bytes and back."""
+"""Changes and primitives, to bytes and back."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,6 @@ from nvisy.codec import Blobs, Codec
 from nvisy.codec.file_registry import FileRegistry
 from nvisy.errors import CodecError, Rejected
 from nvisy.primitives import (
-    Barrier,
     Change,
     Chunk,
     Completion,
@@ -29,7 +28,7 @@ CHANGE = Change(ORIGIN, items=EVERY, fingerprint=b"\x00f", graph="g1", trace="00
 
 
 def read(codec, value):
-    return codec.decode(value, topic="docs.text", partition=9, offset=900)
+    return codec.decode_change(value, topic="docs.text", partition=9, offset=900)
 
 
 def test_a_change_comes_back_with_one_provenance_for_all_its_items(codec):
@@ -49,7 +48,7 @@ def test_a_new_change_gets_its_version_from_where_it_stands(codec):
 def test_a_version_is_carried_on_through_later_topics(codec):
     first = read(codec, codec.encode_change(Change(Provenance("files", "a.md")), "docs.files", inc=1))
     later = codec.encode_change(first, "docs.embed")
-    assert codec.decode(later, topic="docs.embed", partition=9, offset=17) == first
+    assert codec.decode_change(later, topic="docs.embed", partition=9, offset=17) == first
 
 
 def test_a_delete_and_an_empty_upsert_are_two_things(codec):
@@ -62,22 +61,10 @@ def test_a_delete_with_items_is_refused(codec):
         read(codec, codec.encode_change(Change(ORIGIN, "delete", (Chunk(text="x"),)), "docs.text"))
 
 
-@pytest.mark.parametrize("kind", ["end", "complete"])
-def test_a_barrier_comes_back(codec, kind):
-    barrier = Barrier(kind, "files", "r1", 3)
-    value = codec.encode_barrier(barrier, "docs.text")
-    assert read(codec, value) == barrier
-    with pytest.raises(CodecError, match="a barrier, where a change is due"):
-        codec.decode_change(value, topic="t", partition=0, offset=0)
-
-
 def test_every_record_of_a_topic_has_the_same_schema(codec):
-    barrier = codec.encode_barrier(Barrier("end", "files"), "docs.text")
-    assert (
-        barrier[:5]
-        == codec.encode_change(CHANGE, "docs.text")[:5]
-        == codec.encode_change(CHANGE, "other")[:5]
-    )
+    deleted = codec.encode_change(Change(ORIGIN, "delete"), "docs.text")
+    changed, elsewhere = codec.encode_change(CHANGE, "docs.text"), codec.encode_change(CHANGE, "other")
+    assert deleted[:5] == changed[:5] == elsewhere[:5]
 
 
 @pytest.mark.parametrize("item", EVERY, ids=lambda item: item.type)

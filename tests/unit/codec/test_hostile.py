@@ -25,7 +25,7 @@ ALONE = [CODEC.encode_primitive(item.replaced(provenance=ORIGIN), "t", per_type=
 
 
 def decode(value):
-    return CODEC.decode(value, topic="t", partition=0, offset=0)
+    return CODEC.decode_change(value, topic="t", partition=0, offset=0)
 
 
 def survives(reader, value):
@@ -84,7 +84,7 @@ def test_what_names_no_known_schema_is_refused(value):
 
 def test_a_refusal_says_where_the_record_stands():
     with pytest.raises(CodecError, match="docs, partition 3, offset 12: damaged record"):
-        CODEC.decode(CHANGE[:40], topic="docs", partition=3, offset=12)
+        CODEC.decode_change(CHANGE[:40], topic="docs", partition=3, offset=12)
 
 
 def test_more_than_a_message_holds_is_not_even_looked_at():

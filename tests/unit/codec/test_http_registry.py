@@ -165,6 +165,6 @@ def test_a_codec_on_it_reads_what_another_wrote(served):
     change = Change(ORIGIN, items=tuple(item.replaced(provenance=ORIGIN) for item in EVERY))
     value = Codec(registry).encode_change(change, "t")
     other = HttpRegistry(registry.url)
-    assert Codec(other).decode(value, topic="t", partition=0, offset=0) == change
+    assert Codec(other).decode_change(value, topic="t", partition=0, offset=0) == change
     assert len(double.calls) == 3
     other.close()

@@ -1,14 +1,10 @@
-"""Changes, barriers, versions: their keys and their order."""
+"""Changes and versions: their keys and their order."""
 
-from nvisy.primitives import Barrier, Change, Chunk, Provenance, Version
+from nvisy.primitives import Change, Chunk, Provenance, Version
 
 
 def test_a_changes_key_names_source_and_document():
     assert Change(Provenance("files", "a/b c.md")).message_key == b"files/a/b c.md"
-
-
-def test_no_barrier_has_the_key_of_a_change():
-    assert Barrier("complete", "files").message_key == b"//complete/files"
 
 
 def test_other_items_leave_the_rest_as_it_was():
