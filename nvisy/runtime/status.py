@@ -10,11 +10,11 @@ from typing import Any
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
 from nvisy.runtime.view import RunSaid, StageSaid, last_view
-from nvisy.topics.log import Holder, Log, Seat, TopicPartition
+from nvisy.topics.log import Holder, Log, LogRecord, Seat, TopicPartition
 
 STALE_S = 15.0
-MAX_DATED = 4
-"""So many partitions, those furthest behind, are asked how old their first waiting record is."""
+MAX_DATED = 8
+"""So many partitions, those furthest behind, are asked for the first record that waits in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +121,12 @@ def _stage(
     log: Log, plan: Plan, stage: Stage, view: RunSaid | None, state: str, *, is_live: bool
 ) -> StageStatus:
     said = view.stages.get(stage.id, StageSaid("")) if view else StageSaid("")
-    behind = _behind(log, Seat(plan.graph, stage.id, said.config, stage.inputs, stage.outputs))
+    lag, lag_s = _lag(log, Seat(plan.graph, stage.id, said.config, stage.inputs, stage.outputs))
     return StageStatus(
         id=stage.id,
         state=(said.status or state) if is_live else state,
-        lag=None if behind is None else sum(end - committed for committed, end in behind.values()),
-        lag_s=None if behind is None else _age_s(log, behind),
+        lag=lag,
+        lag_s=lag_s,
         rate=said.rate if is_live else None,
         in_flight=said.in_flight if is_live else None,
         waiting=said.waiting if is_live else "",
@@ -135,30 +135,29 @@ def _stage(
     )
 
 
-def _behind(log: Log, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]] | None:
-    """Committed position and end of the partitions in which something waits; None where there are no topics."""
+def _lag(log: Log, seat: Seat) -> tuple[int | None, float | None]:
+    """Records that wait, and the age of the oldest; None where a topic is not there, or the stage reads none."""
     infos = [log.describe(topic) for topic in seat.inputs]
     if not infos or any(info is None for info in infos):
-        return None
-    return {place: (low, end) for place, (low, end) in log.lag(seat).items() if low < end}
+        return None, None
+    lags = {at: (end - low, low) for at, (low, end) in log.lag(seat).items() if low < end}
+    furthest = sorted(lags, key=lambda at: lags[at], reverse=True)[:MAX_DATED]
+    times_ms: list[int] = []
+    for at in furthest:
+        record = _first(log, at, lags[at][1])
+        if record is None:
+            del lags[at]  # what Kafka counts there is the end of a transaction, and no record
+        else:
+            times_ms.append(record.timestamp_ms)
+    age_s = round(max(0.0, time.time() - min(times_ms) / 1000), 1) if times_ms else 0.0
+    return sum(count for count, _ in lags.values()), age_s
 
 
-def _age_s(log: Log, behind: Mapping[TopicPartition, tuple[int, int]]) -> float:
-    """How long ago the oldest waiting record was written."""
-    furthest = sorted(behind.items(), key=lambda one: one[1][0] - one[1][1])[:MAX_DATED]
-    times_ms = [
-        record.timestamp_ms
-        for place, (committed, _) in furthest
-        if (record := _first(log, place, committed)) is not None
-    ]
-    return round(max(0.0, time.time() - min(times_ms) / 1000), 1) if times_ms else 0.0
-
-
-def _first(log: Log, place: TopicPartition, offset: int) -> Any:
-    info = log.describe(place.topic)
+def _first(log: Log, at: TopicPartition, offset: int) -> LogRecord | None:
+    info = log.describe(at.topic)
     if info is None:
         return None
-    return next(iter(log.scan(place.topic, {**info.end, place.partition: offset})), None)
+    return next(iter(log.scan(at.topic, {**info.end, at.partition: offset})), None)
 
 
 def _since_ms(holder: Holder, view: RunSaid | None) -> int | None:
