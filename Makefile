@@ -43,6 +43,9 @@ faults: setup  ## the fault matrix on real servers; writes its table into docs/r
 demo: setup  ## documents become searchable vectors, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(CURDIR)/$(BIN)/nvisy" quickstart --demo "$$folder"
 
+follow: setup  ## rows of a table change, and what a search finds changes with them
+	$(BIN)/python dataflows/code/follow_a_table.py
+
 fmt: setup  ## formats and mends what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
