@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test faults demo fmt lock clean
+.PHONY: help setup check test faults demo follow fmt lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
