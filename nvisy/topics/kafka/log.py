@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions
-from confluent_kafka import TopicPartition as KafkaPartition
-
-from nvisy.errors import Unreachable
 from nvisy.topics.kafka.address import parse_address
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
 from nvisy.topics.kafka.lease import KafkaClaim, Leases, holder, take_lease
+from nvisy.topics.kafka.positions import Positions
 from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
@@ -38,6 +34,7 @@ class KafkaLog:
     def __init__(self, cluster: Cluster, root: Path) -> None:
         self._cluster = cluster
         self._topics = Topics(cluster)
+        self._positions = Positions(cluster)
         self._root = root
         future = cluster.admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)
         self._id = str(cluster.answer(future, "connecting").cluster_id)
@@ -95,7 +92,7 @@ class KafkaLog:
             for info in infos
             for p, start in info.start.items()
         }
-        committed = self._committed(group_of(seat), list(places))
+        committed = self._positions.committed(group_of(seat), list(places))
         return {place: (committed.get(place, start), end) for place, (start, end) in places.items()}
 
     def state(self, seat: Seat) -> Mapping[str, bytes]:
@@ -115,25 +112,5 @@ class KafkaLog:
 
     def close(self) -> None:
         """See `nvisy.topics.log.Log`."""
+        self._positions.close()
         self._cluster.close()
-
-    def _committed(self, group: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        wanted = ConsumerGroupTopicPartitions(group, [KafkaPartition(*place) for place in places])
-        try:
-            found = self._group_offsets(wanted, stable=True)
-        except Unreachable:
-            found = self._group_offsets(wanted, stable=False)
-        return {
-            TopicPartition(place.topic, place.partition): place.offset
-            for place in found.topic_partitions
-            if place.offset >= 0
-        }
-
-    def _group_offsets(self, wanted: ConsumerGroupTopicPartitions, *, stable: bool) -> Any:
-        """Committed offsets; stable ones wait for open transactions, which a dead process may have left behind."""
-        futures = self._cluster.admin.list_consumer_group_offsets(
-            [wanted], require_stable=stable, request_timeout=1.0 if stable else ANSWER_TIMEOUT_S
-        )
-        return self._cluster.answer(
-            futures[wanted.group_id], f"asking for the positions of {wanted.group_id!r}"
-        )
