@@ -123,11 +123,17 @@ def _zombie(cell: Cell, place: Place) -> None:
         since = time.monotonic()
         cell.process = cell.spawn("--follow")
         cell.source.edit()
-        # where the paused one holds the lock of a file, its successor has to wait until it is gone
+        # where the paused one holds the lock of a file, its successor waits until it is gone, or is refused
         if cell.rests_within(WITHOUT_S):
             cell.source.edit()
             cell.rest()
         zombie.resume()
+        if cell.process.poll() is not None:
+            refused = cell.process.returncode == 3 and "locked by another process" in cell.said()
+            cell.expect(refused, f"a successor ended with exit code {cell.process.returncode}: {cell.said()}")
+            time.sleep(1.0)
+            _ended(zombie)
+            cell.start()
         _still_right(cell, since, before)
         _ended(zombie)  # one that finds nothing to write may go on
 
