@@ -239,7 +239,7 @@ class Cell:
         return taken or self.orders.taken
 
     def rests_within(self, timeout_s: float) -> bool:
-        """Whether everything comes to be as the oracle says while the run runs; nothing is counted where it does not."""
+        """Whether everything comes to be as the oracle says while the run lasts; if not, nothing is counted."""
         until = time.monotonic() + timeout_s * self.slowness
         while self._wrong():
             if time.monotonic() > until or self.running.poll() is not None:

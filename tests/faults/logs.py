@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import struct
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import fastavro
 
 _OFFSET_BITS = 40
+_PATIENCE_S = 60.0
 
 
 class Record(NamedTuple):
@@ -80,6 +82,21 @@ class KafkaTopics:
         return _changes(self._graph, admin.list_topics(timeout=10).topics)
 
     def records(self, topic: str) -> Sequence[Record]:
+        from confluent_kafka import KafkaException
+
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self._read_on(topic)
+            except KafkaException:  # the broker was harmed: another client knows nothing of that
+                if time.monotonic() > until:
+                    raise
+                self._found.pop(topic, None)
+                if topic in self._consumers:
+                    self._consumers.pop(topic).close()
+                time.sleep(0.2)
+
+    def _read_on(self, topic: str) -> Sequence[Record]:
         consumer = self._consumers.get(topic) or self._connect(topic)
         if consumer is None:
             return []
