@@ -87,6 +87,10 @@ class Unreachable(NvisyError):  # noqa: N818 - a state of the world, and reads a
     exit_code = 3
 
 
+class DealtAnew(Unreachable):
+    """The log deals the partitions of a stage out anew among its copies: open the session again, at once."""
+
+
 class Refused(NvisyError):  # noqa: N818
     """Going on would corrupt or destroy something: another run holds the graph, or a source has a gap."""
 

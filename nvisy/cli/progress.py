@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
@@ -71,7 +71,7 @@ class Progress:
 
     def lines(self) -> Iterator[NodeProgress]:
         """Every node in the order of the data."""
-        for view in self.views.values():
+        for view in _together(self.views):
             for number, node in enumerate(_nodes(view.stage)):
                 counts = view.counters.node(node)
                 done = max(counts.received, counts.emitted)
@@ -129,6 +129,21 @@ def table(lines: list[NodeProgress]) -> Table:
         rate = f"{line.rate:,.0f}/s" if line.rate else ""
         drawn.add_row(line.node, f"{line.received:,}", f"{line.emitted:,}", failed, rate, lag, line.status)
     return drawn
+
+
+def _together(views: Mapping[str, StageView]) -> Iterator[StageView]:
+    """A view for each stage: what its copies count, and how the one is that is furthest from its end."""
+    copies: dict[str, list[StageView]] = {}
+    for view in views.values():
+        copies.setdefault(view.stage.id, []).append(view)
+    for group in copies.values():
+        counters = StageCounters()
+        for view in group:
+            counters.add(view.counters)
+        shown = next(
+            (view for view in group if view.waiting), min(group, key=lambda view: view.status == "done")
+        )
+        yield replace(shown, counters=counters, lives=max(view.lives for view in group))
 
 
 def _nodes(stage: Stage) -> Iterator[str]:

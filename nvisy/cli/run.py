@@ -39,6 +39,10 @@ def command(
             "--adopt", help="Take over an index, or go on after a topic was lost: send everything again."
         ),
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=1, max=256, help="Processes of each stage; they share the partitions."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Run a graph: everything its sources hold reaches its sinks.
@@ -47,7 +51,7 @@ def command(
     harm. SIGTERM and Ctrl-C finish what is in flight first; a second Ctrl-C does not.
     """
     log_to_stderr()
-    task = Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt)
+    task = Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, workers=workers)
     ended = task.completed(as_json=as_json)
     say_json(ended.as_json()) if as_json else say(summary(ended, graph))
     raise typer.Exit(task.exit_code(ended, allow_dead_letters=allow_dead_letters))

@@ -81,6 +81,15 @@ class Stage:
         return tuple(outlet.name for outlet in self.outlets if outlet.kind == "topic")
 
     @property
+    def is_divisible(self) -> bool:
+        """Whether several processes may share its partitions.
+
+        Not where it runs a source, decides over all keys, or reads a topic of others: when that grows, what has moved
+        between partitions has to be read in its order.
+        """
+        return not self.alone and bool(self.inlets) and all(inlet.kind == "topic" for inlet in self.inlets)
+
+    @property
     def sinks(self) -> tuple[str, ...]:
         """Sink nodes that it writes to."""
         return tuple(outlet.node for outlet in self.outlets if outlet.kind == "sink")

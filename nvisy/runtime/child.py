@@ -53,7 +53,7 @@ def _listen(pipe: BinaryIO, orders: SimpleQueue[bytes]) -> None:
 
 
 def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
-    from nvisy.errors import NvisyError  # noqa: PLC0415 - see above: slow, and the parent is watched first
+    from nvisy.errors import DealtAnew, NvisyError  # noqa: PLC0415 - see above: slow, and the parent is watched first
     from nvisy.fault_points import Point, enter, reach  # noqa: PLC0415
     from nvisy.runtime.messages import StageSpec, line, parse  # noqa: PLC0415
     from nvisy.runtime.stage import StageRunner  # noqa: PLC0415
@@ -79,13 +79,15 @@ def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
     try:
         runner.run()
     except NvisyError as error:
-        channel.send(line("failed", error=runner.clean(str(error)), exit_code=error.exit_code))
+        again = isinstance(error, DealtAnew)
+        said = runner.clean(str(error))
+        channel.send(line("failed", error=said, exit_code=error.exit_code, again=again))
         return error.exit_code
     except Exception as error:  # the last place to turn a defect into a message
         message = f"{type(error).__name__}: {error}{_place(error)}"
-        channel.send(line("failed", error=runner.clean(message), exit_code=1))
+        channel.send(line("failed", error=runner.clean(message), exit_code=1, again=False))
         return 1
-    channel.send(line("done"))
+    channel.send(line("done", read=runner.read))
     return 0
 
 

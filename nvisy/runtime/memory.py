@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from nvisy.errors import Refused
 from nvisy.primitives.provenance import Version
@@ -54,14 +54,18 @@ class Memory:
             else:
                 self.values[name] = value
 
-    def is_configured(self, config: str) -> bool:
-        """Whether the stage had this configuration when it ran last."""
-        return self.values.get(_CONFIG) == config.encode()
+    def is_configured(self, config: str, partition: int | None = None) -> bool:
+        """Whether the stage had this configuration when it read a partition last, or ran last if it reads none."""
+        found = self.values.get(_CONFIG)
+        if partition is not None:
+            found = self.values.get(f"{_CONFIG}/{partition}", found)
+        return found == config.encode()
 
-    def configured(self, config: str) -> Values:
+    def configured(self, config: str, partitions: Collection[int]) -> Values:
         """From now on it has. It starts over: what lower incarnations hold comes back, and has to be swept again."""
         tidied = {name: None for name in self.values if name.startswith(_SWEPT) or name == _LANES}
-        return {_CONFIG: config.encode(), **tidied}
+        names = [f"{_CONFIG}/{partition}" for partition in partitions] or [_CONFIG]
+        return {**tidied, **dict.fromkeys(names, config.encode())}
 
     # --- the numbers of versions ---
 
@@ -143,6 +147,11 @@ class Memory:
         """The last stamp known to be in the collection of a sink node."""
         return Version.of(int(self.values.get(_STAMP + sink, b"0")))
 
+    def stamps(self, sink: str) -> list[str]:
+        """Names of the stamps that copies of the stage have put into the collection of a sink node."""
+        prefix = f"{_STAMP}{sink}/"
+        return [name.removeprefix(_STAMP) for name in self.values if name.startswith(prefix)]
+
 
 def stamped(sink: str, stamp: Version) -> Values:
     """The collection of a sink node bears this stamp."""
@@ -158,21 +167,25 @@ def take_seat(log: Log, seat: Seat, *, adopt: bool, from_start: bool = False) ->
     """The session of a stage, and what it remembers.
 
     Its positions start over when it is configured otherwise than it was last (also if it was like this once before),
-    and when `from_start` asks for it.
+    and when `from_start` asks for it. Each partition for itself: copies of the stage come one after the other.
     """
     session = log.session(seat, adopt=adopt)
     if adopt:  # or what was adopted would be refused again, where nothing is read from it
         session.commit(session.positions())
     memory = Memory(session)
-    if memory.is_configured(seat.config) and not from_start:
-        return session, memory
     positions = session.positions()
+    ours: set[int | None] = {at.partition for at in positions} if seat.inputs else {None}
+    anew = {one for one in ours if from_start or not memory.is_configured(seat.config, one)}
+    if not anew:
+        return session, memory
     starts = dict.fromkeys(positions, 0)
     for topic in seat.inputs:
         if (info := log.describe(topic)) is not None:
             starts |= {TopicPartition(topic, partition): start for partition, start in info.start.items()}
-    back = {at: starts[at] for at, position in positions.items() if position > starts[at]}
-    values = memory.configured(seat.config)
+    back = {
+        at: starts[at] for at, position in positions.items() if at.partition in anew and position > starts[at]
+    }
+    values = memory.configured(seat.config, {one for one in anew if one is not None})
     session.commit(back, values)
     if back:
         session.close()

@@ -28,6 +28,7 @@ class StageSpec:
         follow: Go on after everything there was has been read.
         allow_mass_delete: Believe a listing in which most documents are gone.
         adopt: Go on with a log, or a topic, that is another one than the index and the positions are from.
+        slot: Which copy of the stage this is, of `slots`.
         hang_s: Seconds without anything moving after which the process is taken to hang.
         life: Which process of the stage this is in its run, from 1.
         died_of: What the one before died of, if it did not say itself why it ended.
@@ -44,6 +45,8 @@ class StageSpec:
     follow: bool = False
     allow_mass_delete: bool = False
     adopt: bool = False
+    slot: int = 0
+    slots: int = 1
     hang_s: float = 120.0
     life: int = 1
     died_of: str = ""
@@ -68,7 +71,8 @@ def line(kind: str, **fields: Any) -> bytes:
     From a stage: `ready` {config, behind}; `counters` {counters, in_flight, moving}, now and then;
     `waiting` {error, delay_s}; `moved`, once, when this process has brought something forward for good;
     `passed` {sources: {source: epoch}}, a full pass over them is in its topics; `log` {level, name, text};
-    `failed` {error, exit_code}; `done`.
+    `failed` {error, exit_code, again}, `again` where it has only to be started again; `done` {read}, what it read to
+    the end, [[topic, partition]].
     """
     return orjson.dumps({"kind": kind, **fields}) + b"\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -25,6 +26,8 @@ from nvisy.runtime.supervisor import StageView, Supervisor
 from nvisy.runtime.view import RunSaid
 from nvisy.topics.log import Log
 
+_log = logging.getLogger(__name__)
+
 GRACE_S = 5.0
 """How much longer a stage may be still than its slowest call: time for the call to be given up by itself."""
 
@@ -36,7 +39,8 @@ class Run:
 
     With `adopt` it goes on although a topic or the whole log is another one than the index and the positions are from:
     everything is read and sent again, and what that does not confirm is removed. With `replay` it tries these dead
-    letters again, and runs the stages they failed in and those below, no others.
+    letters again, and runs the stages they failed in and those below, no others. Stages that only read topics of the
+    graph run as `workers` processes each, which share the partitions.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Run:
         follow: bool = False,
         allow_mass_delete: bool = False,
         adopt: bool = False,
+        workers: int = 1,
         replay: Sequence[Named] = (),
         settings: Settings | None = None,
         watch: Watch = lambda _plan, _views: None,
@@ -56,6 +61,7 @@ class Run:
         self._follow = follow
         self._allow_mass_delete = allow_mass_delete
         self._adopt = adopt
+        self._workers = workers
         self._replay = tuple(replay)
         self._settings = settings or Settings.from_environ()
         self._watch = watch
@@ -83,6 +89,7 @@ class Run:
             try:
                 make_topics(log, self._checked, self.plan)
                 reach(Point.TOPICS_MADE)
+                self._say_if_idle()
                 with self._owning(log) as owning:
                     self._supervisor = Supervisor(
                         self.plan,
@@ -90,6 +97,7 @@ class Run:
                         lambda stage: self._spec(stage, claim.token),
                         follow=self._follow,
                         requests=owning,
+                        workers=self._workers,
                         only=self.plan.below({letter.stage for letter in self._replay})
                         if self._replay
                         else None,
@@ -103,6 +111,15 @@ class Run:
                 reach(Point.RELEASE)
                 claim.release()
         return self._report(counters, n_open, time.monotonic() - started)
+
+    def _say_if_idle(self) -> None:
+        if (idle := self._workers - self.plan.partitions) > 0:
+            _log.warning(
+                "%d workers for %d partitions: %d of each stage have nothing to do",
+                self._workers,
+                self.plan.partitions,
+                idle,
+            )
 
     @contextmanager
     def _owning(self, log: Log) -> Iterator[OwningThread]:

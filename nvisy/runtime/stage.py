@@ -35,7 +35,11 @@ FOLLOW_PATIENCE = RetryPolicy(max_retries=None, initial_delay_s=0.5, max_delay_s
 
 
 class StageRunner:
-    """Runs one stage to its end. Orders come in on another thread."""
+    """Runs one stage to its end. Orders come in on another thread.
+
+    Attributes:
+        read: Topic and partition of what it read to the end.
+    """
 
     def __init__(self, spec: StageSpec, send: Send) -> None:
         self._spec = spec
@@ -46,6 +50,7 @@ class StageRunner:
         self._passing_on = threading.Lock()
         self._started = False
         self._inc = 0
+        self.read: list[list[Any]] = []
         self._ends: Mapping[TopicPartition, int] | None = None
         self._work: Work | None = None
         self._reading: ReadingThread | None = None
@@ -115,7 +120,7 @@ class StageRunner:
             work.open(self._patience())
             self._work = work
             self._send(line("ready", config=work.seat.config, behind=work.behind))
-            self._go.wait()
+            work.wait_for(self._go)
             work.start(self._inc)
             self._started = True
             self._pass_on()
@@ -151,6 +156,7 @@ class StageRunner:
         flow.run()
         writing.finish(settle=not self._stopping.is_set())
         work.finished()
+        self.read = [list(at) for at in work.session.positions()]
 
     def _patience(self) -> Patience:
         def waiting(error: Transient, delay_s: float) -> None:

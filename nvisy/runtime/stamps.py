@@ -22,17 +22,24 @@ class Stamping:
     def __init__(self, graph: str, sink: str, slot: int, writer: Writer) -> None:
         """Read what the collection bears."""
         self.lane = lane_of(graph, sink, "")
+        self.sink = sink
         self._name = f"{sink}/{slot}"
         self._key = str(slot)
         self._writer = writer
-        self.found = Version.of(writer.head(self.lane, self._key) or 0)
+        self.found = self._found(self._key)
         self._inc = self.found.inc
         self._next = 1
         self._written: Version | None = None
 
     def index_is_older(self, memory: Memory) -> bool:
-        """The collection lacks what the stage has committed."""
-        return self.found.off < memory.stamp(self._name).off
+        """The collection lacks what a copy of the stage has committed: every copy has to begin anew then.
+
+        The stamps of the others are looked up after the state was read, since they go on rising.
+        """
+        others = (name for name in memory.stamps(self.sink) if name != self._name)
+        return self.found.off < memory.stamp(self._name).off or any(
+            self._found(name.rpartition("/")[2]).off < memory.stamp(name).off for name in others
+        )
 
     def log_is_older(self, memory: Memory) -> bool:
         """The collection holds more than the stage knows of."""
@@ -48,6 +55,19 @@ class Stamping:
         self._writer.apply([self.of(())])
         memory.remember(self.state())
         self.committed()
+
+    def _found(self, slot: str) -> Version:
+        return Version.of(self._writer.head(self.lane, slot) or 0)
+
+    def level(self, memory: Memory, slots: int) -> None:
+        """Copies beyond `slots` do not run now: what their stamps had to say has been heard, and is not said again."""
+        levelled: dict[str, bytes | None] = {}
+        for name in memory.stamps(self.sink):
+            slot = name.rpartition("/")[2]
+            if int(slot) >= slots and (found := self._found(slot)) != memory.stamp(name):
+                levelled |= stamped(name, found)
+        if levelled:
+            memory.remember(levelled)
 
     def of(self, sets: Sequence[RecordSet]) -> RecordSet:
         """The stamp to apply together with these sets; the same until it is committed."""

@@ -33,6 +33,7 @@ from nvisy.runtime.watchdog import Watchdog
 from nvisy.topics.log import Log, Seat, TopicPartition
 
 MAX_RESTARTS = 5
+MAX_DEALS = 20
 LAG_S = 1.0
 LAG_PAUSE_S = 30.0
 FIRST_WAIT_S = 1.0
@@ -84,23 +85,37 @@ class _Child:
 
     Attributes:
         deaths: How many processes died since one brought something forward.
+        name: Of the stage, and which copy of it this is.
+        read: Partitions that it read to their ends.
+        again: It said that it has only to be started again.
+        deals: How often that was since it brought something forward.
+        handed: Sweeps that it was told to carry out while it runs on.
         asked: Ids of the requests that this process was told of.
         killers: How many processes died after they were told of a request.
         hung: How it hung, once it was ended for that.
     """
 
     def __init__(
-        self, stage: Stage, spec: StageSpec, events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]]
+        self,
+        name: str,
+        stage: Stage,
+        spec: StageSpec,
+        events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]],
     ) -> None:
+        self.name = name
         self.view = StageView(stage)
         self._spec = spec
         self._events = events
         self._earlier = StageCounters()
         self.ends: list[tuple[str, int, int]] | None = None
         self.sweep: Mapping[str, int] = {}
+        self.handed: Mapping[str, int] = {}
         self.behind = 0
         self.error: tuple[str, int] | None = None
         self.through = False
+        self.read: set[tuple[str, int]] = set()
+        self.again = False
+        self.deals = 0
         self.life = 0
         self.worked = False
         self.outages = 0
@@ -130,12 +145,11 @@ class _Child:
 
     def _listen(self, process: subprocess.Popen[bytes], life: int) -> None:
         assert process.stdout is not None
-        stage = self.view.stage.id
         with process.stdout:
             for raw in process.stdout:
-                self._events.put((stage, life, parse(raw)))
+                self._events.put((self.name, life, parse(raw)))
         process.wait()
-        self._events.put((stage, life, {"kind": "exit", "code": process.returncode}))
+        self._events.put((self.name, life, {"kind": "exit", "code": process.returncode}))
 
     def send(self, message: bytes) -> None:
         """Tell the process; if it is gone, its exit says so."""
@@ -160,6 +174,7 @@ class _Child:
         self.view.lives += 1
         self.view.status = "starting"
         self.error = None
+        self.again = False
         self.through = False
         self.due = None
         self.worked = False
@@ -201,15 +216,20 @@ class Supervisor:
         *,
         follow: bool,
         requests: Requests,
+        workers: int = 1,
         only: Collection[str] | None = None,
         watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
     ) -> None:
-        """Supervise the stages of `plan`; with `only`, these alone, on what is in their topics now."""
+        """Supervise the stages of `plan`, `workers` copies of each that can be divided.
+
+        With `only`, these stages alone, on what is in their topics now.
+        """
         self._plan = plan
         self._log = log
         self._spec = spec
         self._follow = follow
         self._requests = requests
+        self._workers = workers
         self._only = only
         self._watch = watch
         self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
@@ -238,7 +258,7 @@ class Supervisor:
         try:
             for stage in self._plan.stages:
                 if self._only is None or stage.id in self._only:
-                    self._children[stage.id] = _Child(stage, self._spec(stage), self._events)
+                    self._start(stage)
             self._end_what_nobody_fills()
             while not all(child.view.status == "done" for child in self._children.values()):
                 self._turn()
@@ -248,8 +268,18 @@ class Supervisor:
                 child.end()
 
     def views(self) -> Mapping[str, StageView]:
-        """The stages as they are now, by id."""
+        """The stages as they are now, by id; where there are copies, each by `<id>/<slot>`."""
         return {name: child.view for name, child in self._children.items()}
+
+    def _start(self, stage: Stage) -> None:
+        copies = self._workers if stage.is_divisible else 1
+        for slot in range(copies):
+            name = stage.id if copies == 1 else f"{stage.id}/{slot}"
+            spec = replace(self._spec(stage), slot=slot, slots=copies)
+            self._children[name] = _Child(name, stage, spec, self._events)
+
+    def _copies(self, stage: str) -> list[_Child]:
+        return [child for child in self._children.values() if child.view.stage.id == stage]
 
     def _total(self) -> StageCounters:
         total = StageCounters()
@@ -273,8 +303,8 @@ class Supervisor:
                 if child.view.status == "running":
                     self._pass_on(child, request)
         try:
-            stage, life, message = self._events.get(timeout=0.1)
-            child = self._children[stage]
+            name, life, message = self._events.get(timeout=0.1)
+            child = self._children[name]
             if life == child.life:
                 self._handle(child, message)
         except queue.Empty:
@@ -300,15 +330,17 @@ class Supervisor:
                 view.waiting = ""
                 child.watchdog.heard(moving=message["moving"])
             case "moved":
-                child.deaths = 0
+                child.deaths = child.deals = 0
             case "waiting":
                 view.waiting = message["error"]
             case "log":
                 logging.getLogger(message["name"]).log(message["level"], "%s", message["text"])
             case "failed":
                 child.error = (message["error"], message["exit_code"])
+                child.again = message["again"]
             case "done":
                 child.through = True
+                child.read = {(topic, partition) for topic, partition in message["read"]}
             case "exit":
                 self._exited(child, message["code"])
 
@@ -318,24 +350,27 @@ class Supervisor:
         if waiting or time.monotonic() - self._lag_asked < LAG_S:
             return  # a log that is down would take its time to say so, while a stage is to be started again
         self._lag_asked = time.monotonic()
-        for child in self._children.values():
-            view = child.view
-            if view.seat is None or not view.stage.inputs or view.status == "done":
+        for stage in self._plan.stages:
+            copies = [child for child in self._copies(stage.id) if child.view.status != "done"]
+            if not copies or not stage.inputs or copies[0].view.seat is None:
                 continue
             try:
-                lag = self._log.lag(view.seat)
+                lag = self._log.lag(copies[0].view.seat)
             except Unreachable:
-                view.lag = None
+                for child in copies:
+                    child.view.lag = None
                 self._lag_asked = time.monotonic() + LAG_PAUSE_S
                 return
-            view.lag = sum(max(end - committed, 0) for committed, end in lag.values())
-            view.committed = {at: committed for at, (committed, _) in lag.items()}
-            if self._follow and view.status == "running":
-                self._hand_on(child)
+            for child in copies:
+                child.view.lag = sum(max(end - committed, 0) for committed, end in lag.values())
+                child.view.committed = {at: committed for at, (committed, _) in lag.items()}
+            if self._follow and copies[0].view.status == "running":
+                self._hand_on(copies[0])
 
     def _hand_on(self, child: _Child) -> None:
-        """Tell a stage of the passes that it has taken in."""
+        """Tell one copy of a stage of the passes that all of them have taken in."""
         if due := self._passes.due(child.view.stage, child.view.committed):
+            child.handed = {**child.handed, **due}
             child.send(line("sweep", sources=due))
 
     def _go(self) -> None:
@@ -351,6 +386,8 @@ class Supervisor:
                     child.send(line("go", inc=self._inc))
                     for request in self._requests.standing_requests():
                         self._pass_on(child, request)
+                    if child.handed:  # whoever died of it may not have carried it out
+                        child.send(line("sweep", sources=child.handed))
                     self._drain(child)
 
     def _pass_on(self, child: _Child, request: Request) -> None:
@@ -378,12 +415,16 @@ class Supervisor:
         view = child.view
         if code == 0 and child.through:  # a user's function can end its process with any code
             view.status, view.lag, view.waiting = "done", None, ""
-            reach(Point.STAGE_THROUGH)
-            self._drain_below(view.stage)
+            self._copy_done(child)
             return
         if child.error is not None:
             message, exit_code = child.error
             view.error = message
+            if child.again and child.deals < MAX_DEALS and not self._stop.is_set():
+                child.deals += 1
+                _log.info("stage %s: %s", child.name, message)
+                child.restart()
+                return
             if exit_code == Unreachable.exit_code and self._may_wait(child):
                 view.status, view.waiting = "starting", message
                 wait_s = min(FIRST_WAIT_S * 2**child.outages, LONGEST_WAIT_S)
@@ -405,8 +446,27 @@ class Supervisor:
             times = "once" if child.deaths == 1 else f"{child.deaths} times and brought nothing forward"
             raise StageFailed(view.stage.id, f"its process died {times}; the last time: {died_of}", 1)
         view.error = f"its process ended: {died_of}"
-        _log.warning("stage %s: its process ended (%s) and is started again", view.stage.id, died_of)
+        _log.warning("stage %s: its process ended (%s) and is started again", child.name, died_of)
         child.restart(died_of)
+
+    def _copy_done(self, child: _Child) -> None:
+        """Go on below once all copies of a stage are through, and everything was read by one of them."""
+        copies = self._copies(child.view.stage.id)
+        if any(copy.view.status != "done" for copy in copies):
+            for copy in copies:
+                if copy.view.status == "running":
+                    self._drain(copy)
+            return
+        ends = child.ends if not self._stop.is_set() else None
+        wanted = {(topic, partition) for topic, partition, end in ends or () if end > 0}
+        if unread := wanted - set().union(*(copy.read for copy in copies)):
+            # Members of a former run may keep their partitions for a while after they died.
+            _log.info("stage %s: %d partitions are not given out yet", child.name, len(unread))
+            child.view.status = "starting"
+            child.due = time.monotonic() + FIRST_WAIT_S
+            return
+        reach(Point.STAGE_THROUGH)
+        self._drain_below(child.view.stage)
 
     def _may_wait(self, child: _Child) -> bool:
         """An outage is waited for when the graph is followed, unless it never worked in the first place."""
@@ -427,29 +487,35 @@ class Supervisor:
         """The stages behind `done` have their whole input now: tell them where it ends."""
         if self._follow or self._stop.is_set():
             return
-        for child in self._children.values():
-            stage = child.view.stage
-            if done.id in stage.upstream and self._all_done(stage):
-                child.ends = self._ends_of(stage)
-                child.sweep = self._passes.due(stage)
-                if child.view.status == "running":
-                    self._drain(child)
+        for stage in self._plan.stages:
+            if self._copies(stage.id) and done.id in stage.upstream and self._all_done(stage):
+                self._end(stage)
+
+    def _end(self, stage: Stage) -> None:
+        """A stage has its whole input now."""
+        ends, (first, *_) = self._ends_of(stage), self._copies(stage.id)
+        first.sweep = self._passes.due(stage)
+        for copy in self._copies(stage.id):
+            copy.ends = ends
+            if copy.view.status == "running":
+                self._drain(copy)
 
     def _end_what_nobody_fills(self) -> None:
         """Where a part of the plan is run alone, its topics end where they end now."""
         for child in self._children.values():
             upstream = child.view.stage.upstream
-            if upstream and not any(name in self._children for name in upstream):
+            if upstream and not any(self._copies(name) for name in upstream):
                 child.ends = self._ends_of(child.view.stage)
 
     def _drain(self, child: _Child) -> None:
-        """Tell a stage where its input ends, if that is known, and what it is to sweep then."""
-        if child.ends is not None:
-            child.send(line("drain", ends=child.ends, sweep=child.sweep))
+        """Tell a copy of a stage where its input ends, if that is known. The one that sweeps then is told last."""
+        others = (one for one in self._copies(child.view.stage.id) if one is not child)
+        if child.ends is None or (child.sweep and any(one.view.status != "done" for one in others)):
+            return
+        child.send(line("drain", ends=child.ends, sweep=child.sweep))
 
     def _all_done(self, stage: Stage) -> bool:
-        upstream = (self._children[name] for name in stage.upstream if name in self._children)
-        return all(child.view.status == "done" for child in upstream)
+        return all(child.view.status == "done" for name in stage.upstream for child in self._copies(name))
 
     def _ends_of(self, stage: Stage) -> list[tuple[str, int, int]]:
         ends: list[tuple[str, int, int]] = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 
 from nvisy.actions.first_owner import FirstOwner
+from nvisy.errors import DealtAnew, Unreachable
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan import model as plan
 from nvisy.primitives.change import Change
@@ -40,6 +42,8 @@ from nvisy.runtime.writing import DeadLetterBook
 from nvisy.topics.log import Log, Seat, TopicPartition
 
 IDLE_COMMIT_S = 1.0
+KEEP_S = 0.1
+MAX_DEALS = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -85,13 +89,15 @@ class Work:
         self._patience = patience
         self._sinks = [self._take_over(node) for node in stage.sinks]
         self.seat = Seat(
-            self._checked.graph.id, stage.id, _seat_config(stage, self._sinks), stage.inputs, stage.outputs
+            self._checked.graph.id,
+            stage.id,
+            _seat_config(stage, self._sinks),
+            stage.inputs,
+            stage.outputs,
+            spec.slot,
+            spec.slots,
         )
-        self.session, self.memory = take_seat(self._log, self.seat, adopt=spec.adopt)
-        self.is_rewound = any(sink.stamping.index_is_older(self.memory) for sink in self._sinks)
-        if self.is_rewound:
-            _logger.warning("an index is an older copy: what the log holds is written into it again")
-            self._start_over()
+        self._sit()
         self._stack.callback(self._close_session)
         self._codecs = Codecs(self._checked, self._settings, run=spec.run)
         for name in (*(inlet.name for inlet in stage.inlets if inlet.kind == "topic"), *stage.outputs):
@@ -100,6 +106,18 @@ class Work:
         self._stack.callback(self.steps.close)
         open_now = dead_letters.book_of(self._log, self.seat.graph, stage.id)
         self.book = DeadLetterBook(self.seat.graph, stage.id, self._checked.graph.log.partitions, open_now)
+
+    def wait_for(self, go: threading.Event) -> None:
+        """Keep the seat until every stage is ready, also while its partitions are dealt out among its copies."""
+        while not go.is_set():
+            if self._spec.slots == 1:
+                go.wait()
+                return
+            try:
+                self.session.poll(1, KEEP_S, paused=True)
+            except DealtAnew:
+                self.session.close()
+                self._sit()
 
     @property
     def behind(self) -> int:
@@ -116,6 +134,8 @@ class Work:
         inc = self._number(at_least)
         for sink in self._sinks:
             sink.stamping.open(self.memory)
+            if self._spec.slot == 0:
+                sink.stamping.level(self.memory, self._spec.slots)
         self.outlets: Sequence[Outlet] = [self._outlet(outlet, inc) for outlet in self.stage.outlets]
         self._look_into_deaths()
         self.reader: Reader = self._open_reader(inc)
@@ -211,9 +231,26 @@ class Work:
 
     def _take_over(self, node: str) -> OpenSink:
         spec, state = self._spec, self._settings.state
-        sink = take_over(self._checked, node, self._log.id, state, token=spec.token, slot=0, adopt=spec.adopt)
+        sink = take_over(
+            self._checked, node, self._log.id, state, token=spec.token, slot=spec.slot, adopt=spec.adopt
+        )
         self._stack.callback(sink.writer.close)
         return sink
+
+    def _sit(self) -> None:
+        """Take the seat, once nobody else takes one beside it."""
+        for _ in range(MAX_DEALS):
+            try:
+                self.session, self.memory = take_seat(self._log, self.seat, adopt=self._spec.adopt)
+                self.is_rewound = any(sink.stamping.index_is_older(self.memory) for sink in self._sinks)
+                if self.is_rewound:
+                    _logger.warning("an index is an older copy: what the log holds is written into it again")
+                    self._start_over()
+            except DealtAnew as error:
+                _logger.debug("%s", error)
+            else:
+                return
+        raise Unreachable(f"{self._log.url} deals the partitions of stage {self.stage.id} again and again")
 
     def _start_over(self) -> None:
         """Read the input from its beginning."""

@@ -105,7 +105,8 @@ class Session(Protocol):
 
         Raises:
             Refused: A position is no longer in the log (state `gap`), or a topic was made anew.
-            Unreachable: The log does not answer, or deals partitions anew; close the session, open another.
+            DealtAnew: The log deals partitions anew; close the session, open another.
+            Unreachable: The log does not answer; likewise.
         """
 
     def append(self, records: Sequence[Append]) -> None:

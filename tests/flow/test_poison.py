@@ -57,6 +57,7 @@ def fill(pipeline: Pipeline, *bad: str, healthy: int) -> set[str]:
     return set(keys)
 
 
+@pytest.mark.timeout(400)
 def test_what_crashes_its_process_is_quarantined_and_all_else_arrives(pipeline: Pipeline) -> None:
     prepare(pipeline)
     healthy = fill(pipeline, "SEGV", "EXIT", healthy=300)
@@ -72,6 +73,7 @@ def test_what_crashes_its_process_is_quarantined_and_all_else_arrives(pipeline: 
     assert (again.written, again.dead_letters, again.state) == (0, 2, "degraded")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["LOOP", "REGEX"])
 def test_what_hangs_its_process_is_quarantined(embedded: Pipeline, kind: str) -> None:
     prepare(embedded)
@@ -82,3 +84,18 @@ def test_what_hangs_its_process_is_quarantined(embedded: Pipeline, kind: str) ->
     (letter,) = embedded.dead_letters()
     assert (letter.kind, letter.key) == ("poison", f"00010-{kind}.txt")
     assert "nothing moved" in letter.message
+
+
+@pytest.mark.timeout(300)
+def test_without_topics_a_file_is_quarantined_until_it_changes(embedded: Pipeline) -> None:
+    prepare(embedded)
+    embedded.graph["edges"] = edges("files>split=", "split>embed=", "embed>index=")
+    healthy = fill(embedded, "SEGV", healthy=60)
+    assert embedded.run().state == "degraded"
+    assert embedded.keys() == healthy
+    (letter,) = embedded.dead_letters()
+    assert (letter.kind, letter.key) == ("poison", "00030-SEGV.txt")
+    assert embedded.run().state == "degraded", "it is not tried again"
+    embedded.write({"00030-SEGV.txt": "healed"})
+    assert embedded.run().state == "completed"
+    assert embedded.keys() == healthy | {"00030-SEGV.txt"}

@@ -21,8 +21,8 @@ class Place(NamedTuple):
         return open_log(self.url, root=Path(self.root), environ={})
 
 
-def writer(graph: str, *topics: str, stage: str = "write", slot: int = 0) -> Seat:
-    return Seat(graph, stage, "c1", inputs=(), outputs=topics, slot=slot)
+def writer(graph: str, *topics: str, stage: str = "write", slot: int = 0, slots: int = 2) -> Seat:
+    return Seat(graph, stage, "c1", inputs=(), outputs=topics, slot=slot, slots=slots)
 
 
 def reader(

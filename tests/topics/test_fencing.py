@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nvisy.errors import NvisyError, Refused
+from nvisy.topics.embedded import EmbeddedLog
 from nvisy.topics.log import Append, TopicPartition
 from tests.topics.drive import after, drain, numbers, reader, records, until, write, writer
 
@@ -90,6 +91,20 @@ def test_other_slots_and_other_stages_write_on(opened, graph, topic):
     assert sorted(numbers(log.scan(topic))) == sorted(numbers(log.scan(f"{graph}.dlq"))) == [0, 1, 2]
     for session in sessions:
         session.close()
+
+
+def test_a_slot_that_there_is_no_more_is_fenced_by_those_that_are_left(tmp_path, graph):
+    # On Kafka the broker does it: partitions that were dealt anew belong to another generation.
+    embedded_log, topic = EmbeddedLog(tmp_path), f"{graph}.out"
+    embedded_log.create(topic, 2)
+    old = embedded_log.session(writer(graph, topic, slot=1, slots=2))
+    old.append(records(topic, [1]))
+    embedded_log.session(writer(graph, topic, slot=0, slots=1)).close()
+    with pytest.raises(Refused, match="taken over"):
+        old.commit({})
+    assert list(embedded_log.scan(topic)) == []
+    old.close()
+    embedded_log.close()
 
 
 @pytest.mark.timeout(300)

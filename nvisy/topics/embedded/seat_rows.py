@@ -36,7 +36,14 @@ class Position(NamedTuple):
 
 
 def take(db: apsw.Connection, seat: Seat) -> int:
-    """Become the writer of a seat; the token that commits must still find."""
+    """Become the writer of a seat; the token that commits must still find.
+
+    Slots that there no longer are have nobody who would take them, so whoever had them is refused here.
+    """
+    db.execute(
+        "UPDATE writer SET token = token + 1 WHERE graph = ? AND stage = ? AND slot >= ?",
+        (seat.graph, seat.stage, max(seat.slots, seat.slot + 1)),
+    )
     found = rows(
         db,
         "INSERT INTO writer VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET token = token + 1 RETURNING token",

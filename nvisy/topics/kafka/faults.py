@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from nvisy.errors import NvisyError, Refused, Unreachable
+from nvisy.errors import DealtAnew, NvisyError, Refused, Unreachable
 
 _TAKEN_OVER = frozenset(
     {
@@ -50,9 +50,7 @@ def fault_of(error: KafkaError, doing: str, url: str) -> NvisyError:
             f"or left with a transaction open for too long ({said})"
         )
     if code in _MOVED_ON:
-        return Unreachable(
-            f"{doing}: {url} dealt the stage's partitions anew ({said}): open its session again"
-        )
+        return DealtAnew(f"{doing}: {url} dealt the stage's partitions anew ({said}): open its session again")
     if code in _GAP:
         return Refused(f"gap: {doing}: the position is no longer in the log ({said})")
     if code in _NO_TOPIC:

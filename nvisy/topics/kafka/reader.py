@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from nvisy.errors import NvisyError, Refused, Unreachable
+from nvisy.errors import DealtAnew, NvisyError, Refused, Unreachable
 from nvisy.topics.kafka.calls import Caller
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
 from nvisy.topics.kafka.faults import fault_of
@@ -232,12 +232,12 @@ class Reader:
     def _revoked(self, _consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         if partitions and not self._closing:
             names = ", ".join(f"{place.topic}/{place.partition}" for place in partitions)
-            self._fault = Unreachable(
+            self._fault = DealtAnew(
                 f"partitions {names} are being dealt anew among the copies of the stage: open it again"
             )
 
     def _lost(self, _consumer: Consumer, _partitions: list[KafkaPartition]) -> None:
         if not self._closing and self._fault is None:
-            self._fault = Unreachable(
+            self._fault = DealtAnew(
                 f"{self._cluster.url} was not heard of for so long that the stage lost its partitions: open it again"
             )
