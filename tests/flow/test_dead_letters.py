@@ -11,7 +11,10 @@ from contextlib import closing
 from typing import Any
 
 import orjson
+import psutil
 
+from nvisy.codec.codec import Codec
+from nvisy.codec.registry import open_registry
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import check
 from nvisy.plan.compile import compile_graph
@@ -123,3 +126,55 @@ def test_a_run_that_is_live_is_asked_and_goes_on_meanwhile(pipeline: Pipeline) -
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_a_stage_that_is_killed_while_it_replays_loses_nothing_and_puts_nothing_old_over_new(
+    pipeline: Pipeline,
+) -> None:
+    guarded(pipeline)
+    documents = {f"bad{number}.md": text(number) for number in range(120)}
+    pipeline.write(documents)
+    process = pipeline.start("--follow")
+    try:
+        until(lambda: len(pipeline.dead_letters()) == len(documents))
+        (pipeline.folder / "closed").unlink()
+        asking = subprocess.Popen(
+            [sys.executable, "-m", "nvisy", "dlq", "replay", str(pipeline.save()), "--all", "--json"],
+            cwd=pipeline.folder,
+            env=pipeline.environ,
+            stdout=subprocess.PIPE,
+        )
+        pipeline.write({f"bad{number}.md": text(1000 + number) for number in range(0, 120, 2)})
+        until(lambda: len(pipeline.dead_letters()) < len(documents))
+        psutil.Process(process.pid).children()[1].kill()
+        answered, _ = asking.communicate(timeout=120)
+        assert asking.returncode == 0, answered
+        newest = {f"bad{number}.md": text(1000 + number) for number in range(0, 120, 2)}
+        until(
+            lambda: (
+                contents(pipeline) == {key: first_line(newest.get(key, documents[key])) for key in documents}
+            )
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    with closing(pipeline.settings.open_log()) as log:
+        versions: dict[bytes | None, list[int]] = {}
+        codec = Codec(open_registry(pipeline.environ, pipeline.settings.state))
+        for record in log.scan(f"{pipeline.name}.embed"):
+            change = codec.decode_change(
+                record.value or b"", topic=record.topic, partition=record.partition, offset=record.offset
+            )
+            assert change.origin.version is not None
+            versions.setdefault(record.key, []).append(change.origin.version.number)
+    assert all(found == sorted(found) for found in versions.values())
+
+
+def contents(pipeline: Pipeline) -> dict[str, str]:
+    """The first line of every document in the index."""
+    hits = sorted(pipeline.records(), key=lambda hit: hit.span.start if hit.span else 0, reverse=True)
+    return {hit.key: first_line(hit.text) for hit in hits}
+
+
+def first_line(document: str) -> str:
+    return document.splitlines()[0]
