@@ -85,6 +85,7 @@ class Cell:
         self.model.__enter__()
         self._closing: list[Callable[[], object]] = [lambda: self.model.__exit__(None, None, None)]
         self.store: Store = self._store()
+        self._closing.append(self.store.close)
         self.topics: Topics = self._topics()
         self._closing.append(self.topics.close)
         self.graph: dict[str, Any] = graph(setting.shape, name, self.store.sink(), self.model.url)

@@ -34,6 +34,9 @@ class Store(Protocol):
     def rows(self, collection: str) -> Iterable[Row]:
         """Everything in a collection; nothing where it is not there yet."""
 
+    def close(self) -> None:
+        """Let go of everything."""
+
 
 def held(store: Store, collection: str) -> dict[str, Entries]:
     """What a collection holds, by key. A record whose vector is not that of its text says so in its text."""
@@ -69,6 +72,9 @@ class SqliteStore:
             (*row[:4], json.loads(row[4]), struct.unpack(f"<{len(row[5]) // 4}f", row[5])) for row in found
         ]
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 class PostgresStore:
     """Collections in a database."""
@@ -89,6 +95,9 @@ class PostgresStore:
                 return []
             query = f'SELECT {_FIELDS.replace("embedding", "embedding::text")} FROM "{collection}"'
             return [(*row[:5], json.loads(row[5])) for row in connection.execute(query)]
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class QdrantStore:
@@ -116,6 +125,9 @@ class QdrantStore:
             place = result["next_page_offset"]
             if place is None:
                 return found
+
+    def close(self) -> None:
+        self._client.close()
 
 
 def _point(point: Mapping[str, Any]) -> Row:
