@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from nvisy.errors import Refused
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.numbering import Numbering
-from nvisy.topics.log import Log, Seat, Session, TopicPartition
+from nvisy.topics.log import Session
 
 FORMAT = 1
 _FORMAT = "format"
@@ -77,7 +77,8 @@ class Memory:
         known = {name: self.values.get(_INC + name, b"/0").decode().rpartition("/") for name in topics}
         highest = max((int(inc) for _, _, inc in known.values()), default=0)
         is_new = any(known[name][0] != topic_id for name, topic_id in topics.items()) or highest <= self.life
-        inc = max(highest, self.life, at_least - is_new) + is_new
+        inc = max(highest, self.life) + 1 if is_new else highest
+        inc = max(inc, at_least)
         noted = {_INC + name: f"{topic_id}/{inc}".encode() for name, topic_id in topics.items()}
         if noted.items() - self.values.items():
             self.remember(noted)
@@ -124,10 +125,9 @@ class Memory:
         """The last epoch whose full pass is over."""
         return int(self.values.get(_COMPLETE, b"0"))
 
-    def completed(self, epoch: int) -> Values:
+    def has_completed(self, epoch: int) -> None:
         """The full pass of this epoch is over."""
-        self.values[_COMPLETE] = b"%d" % epoch
-        return {_COMPLETE: b"%d" % epoch}
+        self.remember({_COMPLETE: b"%d" % epoch})
 
     def swept(self, source: str) -> int:
         """The last epoch of a source after which the stage removed what it did not confirm."""
@@ -140,6 +140,10 @@ class Memory:
     def knows_lanes(self, mark: str) -> bool:
         """Whether the sinks hold nothing but the lanes that this mark stands for."""
         return self.values.get(_LANES) == mark.encode()
+
+    def has_lanes(self, mark: str) -> None:
+        """From now on they do."""
+        self.remember({_LANES: mark.encode()})
 
     # --- stamps in collections ---
 
@@ -156,38 +160,3 @@ class Memory:
 def stamped(sink: str, stamp: Version) -> Values:
     """The collection of a sink node bears this stamp."""
     return {_STAMP + sink: b"%d" % stamp.number}
-
-
-def lanes_known(mark: str) -> Values:
-    """The sinks hold nothing but the lanes that this mark stands for."""
-    return {_LANES: mark.encode()}
-
-
-def take_seat(log: Log, seat: Seat, *, adopt: bool, from_start: bool = False) -> tuple[Session, Memory]:
-    """The session of a stage, and what it remembers.
-
-    Its positions start over when it is configured otherwise than it was last (also if it was like this once before),
-    and when `from_start` asks for it. Each partition for itself: copies of the stage come one after the other.
-    """
-    session = log.session(seat, adopt=adopt)
-    if adopt:  # or what was adopted would be refused again, where nothing is read from it
-        session.commit(session.positions())
-    memory = Memory(session)
-    positions = session.positions()
-    ours: set[int | None] = {at.partition for at in positions} if seat.inputs else {None}
-    anew = {one for one in ours if from_start or not memory.is_configured(seat.config, one)}
-    if not anew:
-        return session, memory
-    starts = dict.fromkeys(positions, 0)
-    for topic in seat.inputs:
-        if (info := log.describe(topic)) is not None:
-            starts |= {TopicPartition(topic, partition): start for partition, start in info.start.items()}
-    back = {
-        at: starts[at] for at, position in positions.items() if at.partition in anew and position > starts[at]
-    }
-    values = memory.configured(seat.config, {one for one in anew if one is not None})
-    session.commit(back, values)
-    if back:
-        session.close()
-        session = log.session(seat, adopt=adopt)
-    return session, Memory(session)

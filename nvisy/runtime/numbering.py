@@ -7,7 +7,7 @@ added. So the stage remembers which topic it numbers, and up to where in it an i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import orjson
@@ -34,7 +34,7 @@ class Numbering:
     partitions: int
     inc: int
     read_whole: int
-    bounds: tuple[tuple[int, Mapping[int, int]], ...] = field(default=())
+    bounds: tuple[tuple[int, Mapping[int, int]], ...] = ()
 
     @classmethod
     def begun(cls, info: TopicInfo, inc: int) -> Self:

@@ -16,11 +16,7 @@ def lane_of(graph: str, sink: str, source: str) -> str:
 
 
 def record_set(change: Change, lane: str, node: str) -> RecordSet:
-    """The records that `change` leaves in a sink; none for a delete.
-
-    Raises:
-        Rejected: An item is no embedding (`node` names the sink in the message).
-    """
+    """The records that `change`, whose items are embeddings, leaves in the sink `node`; none for a delete."""
     origin = change.origin
     records = tuple(_record(item, lane, node) for item in change.items)
     parts = sorted(

@@ -72,11 +72,11 @@ class SourceOpening:
         context = replace(self.checked.context(node, self.settings.state), follow=self.spec.follow)
         source = checked.descriptor.open(checked.params, context)
         source.check()
-        life = None if topic else inc
+        inc_here = None if topic else inc  # else the topic numbers its changes
         if isinstance(source, ListingSource):
             known = self._known(node, topic, origin, inc)
             self.stack.callback(known.close)
-            return ListingReader(source, known, self._listing(node, topic, life), counters)
+            return ListingReader(source, known, self._listing(node, topic, inc_here), counters)
         return StreamingReader(
             source,
             self.memory,
@@ -85,7 +85,7 @@ class SourceOpening:
             graph=graph_hash(self.checked.graph),
             partitions=self.checked.graph.log.partitions,
             topic=topic,
-            inc=life,
+            inc=inc_here,
             counters=counters,
             live_keys=live_keys(self.log, topic, self.changes, node),
         )

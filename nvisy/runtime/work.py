@@ -5,45 +5,38 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 
-from nvisy.actions.first_owner import FirstOwner
-from nvisy.errors import DealtAnew, Unreachable
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan import model as plan
-from nvisy.primitives.change import Change
-from nvisy.primitives.primitive import content_hash
 from nvisy.runtime import dead_letters
 from nvisy.runtime.building import Steps
 from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
-from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up, place_of
 from nvisy.runtime.flight import Flight, Ticket
-from nvisy.runtime.foreign import EventsOutlet
 from nvisy.runtime.key_by_key import KeyByKey
 from nvisy.runtime.listing import ListingReader
-from nvisy.runtime.memory import lanes_known, take_seat
+from nvisy.runtime.memory import Memory
 from nvisy.runtime.messages import Send, StageSpec, line
 from nvisy.runtime.numbering import Numbering, numbering_of
 from nvisy.runtime.one_by_one import OneByOne
-from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
+from nvisy.runtime.outlet_opening import OutletOpening
+from nvisy.runtime.outlets import Outlet, Patience
 from nvisy.runtime.poison import Cases, Life, verdict
 from nvisy.runtime.reading import Decoder, Reader, TopicReader
-from nvisy.runtime.records import lane_of
 from nvisy.runtime.replaying import Replaying
 from nvisy.runtime.requests import Named
+from nvisy.runtime.seating import Seating, seat_config
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import OpenSink, take_over
 from nvisy.runtime.sources import SourceOpening
-from nvisy.runtime.steps import Stamp
+from nvisy.runtime.sweeping import Sweeping
 from nvisy.runtime.writing import DeadLetterBook
-from nvisy.topics.log import Log, Seat, TopicPartition
+from nvisy.topics.log import Log, Seat, Session, TopicPartition
 
 IDLE_COMMIT_S = 1.0
-KEEP_S = 0.1
-MAX_DEALS = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -77,7 +70,6 @@ class Work:
         self._sweeps: SimpleQueue[Mapping[str, int]] = SimpleQueue()
         self._drops: SimpleQueue[Sequence[Named]] = SimpleQueue()
         self._last_sweep: Mapping[str, int] = {}
-        self._passed: set[str] = set()
         self._life = Life(spec.life, spec.died_of)
         self._gate: OneByOne | None = None
         self._has_moved = False
@@ -91,14 +83,14 @@ class Work:
         self.seat = Seat(
             self._checked.graph.id,
             stage.id,
-            _seat_config(stage, self._sinks),
+            seat_config(stage, self._sinks),
             stage.inputs,
             stage.outputs,
             spec.slot,
             spec.slots,
         )
-        self._sit()
-        self._stack.callback(self._close_session)
+        self._seating = Seating(self._log, self.seat, self._sinks, adopt=spec.adopt)
+        self._stack.callback(self._seating.close)
         self._codecs = Codecs(self._checked, self._settings, run=spec.run)
         for name in (*(inlet.name for inlet in stage.inlets if inlet.kind == "topic"), *stage.outputs):
             self._codecs.codec.prepare(name)
@@ -107,17 +99,19 @@ class Work:
         open_now = dead_letters.book_of(self._log, self.seat.graph, stage.id)
         self.book = DeadLetterBook(self.seat.graph, stage.id, self._checked.graph.log.partitions, open_now)
 
+    @property
+    def session(self) -> Session:
+        """The stage's session at the log."""
+        return self._seating.session
+
+    @property
+    def memory(self) -> Memory:
+        """What the stage remembers."""
+        return self._seating.memory
+
     def wait_for(self, go: threading.Event) -> None:
-        """Keep the seat until every stage is ready, also while its partitions are dealt out among its copies."""
-        while not go.is_set():
-            if self._spec.slots == 1:
-                go.wait()
-                return
-            try:
-                self.session.poll(1, KEEP_S, paused=True)
-            except DealtAnew:
-                self.session.close()
-                self._sit()
+        """Keep the seat until every stage is ready."""
+        self._seating.keep(go)
 
     @property
     def behind(self) -> int:
@@ -136,10 +130,22 @@ class Work:
             sink.stamping.open(self.memory)
             if self._spec.slot == 0:
                 sink.stamping.level(self.memory, self._spec.slots)
-        self.outlets: Sequence[Outlet] = [self._outlet(outlet, inc) for outlet in self.stage.outlets]
+        self.outlets = self._open_outlets(inc)
         self._look_into_deaths()
         self.reader: Reader = self._open_reader(inc)
         self.replaying = self._open_replaying()
+        self._sweeping = Sweeping(
+            plan=self._plan,
+            stage=self.stage,
+            nodes=[node.id for node in self._checked.graph.nodes],
+            log=self._log,
+            session=self.session,
+            memory=self.memory,
+            numberings=self._numberings,
+            outlets=self.outlets,
+            book=self.book,
+            send=self._send,
+        )
 
     def ends_now(self) -> Mapping[TopicPartition, int] | None:
         """For a stage that only reads topics of other programs, once: where they end now. Else None."""
@@ -191,12 +197,14 @@ class Work:
 
     def between_commits(self) -> None:
         """Say when a full pass is through, carry out orders, and keep the position of a quiet stream moving."""
-        self._tell_of_pass()
+        if self.reader.complete and not self._told:
+            self._told = True
+            self._sweeping.own_sources()
         while not self._drops.empty():
             self._drop(self._drops.get())
         while True:
             try:
-                self._sweep(self._sweeps.get_nowait())
+                self._sweeping.sweep(self._sweeps.get_nowait())
             except Empty:
                 break
         if self._gate is not None and self._gate.waits:
@@ -212,7 +220,7 @@ class Work:
     def at_end(self) -> None:
         """Everything is written: what is left to be swept can be."""
         self.between_commits()
-        self._sweep(self._last_sweep)
+        self._sweeping.sweep(self._last_sweep)
 
     def finished(self) -> None:
         """The stage is through: it did not die, and how far a listing's keys are known is noted."""
@@ -237,50 +245,29 @@ class Work:
         self._stack.callback(sink.writer.close)
         return sink
 
-    def _sit(self) -> None:
-        """Take the seat, once nobody else takes one beside it."""
-        for _ in range(MAX_DEALS):
-            try:
-                self.session, self.memory = take_seat(self._log, self.seat, adopt=self._spec.adopt)
-                self.is_rewound = any(sink.stamping.index_is_older(self.memory) for sink in self._sinks)
-                if self.is_rewound:
-                    _logger.warning("an index is an older copy: what the log holds is written into it again")
-                    self._start_over()
-            except DealtAnew as error:
-                _logger.debug("%s", error)
-            else:
-                return
-        raise Unreachable(f"{self._log.url} deals the partitions of stage {self.stage.id} again and again")
-
-    def _start_over(self) -> None:
-        """Read the input from its beginning."""
-        self.session.close()
-        self.session, self.memory = take_seat(self._log, self.seat, adopt=self._spec.adopt, from_start=True)
-
-    def _close_session(self) -> None:
-        self.session.close()  # the one there is by then
-
     def _look_into_deaths(self) -> None:
         """What ended the process before this one, if that has come out, goes to the dead letters without being read."""
-        life = self._life
         positions = self.session.positions() if self.stage.inputs else {}
-        self._cases = Cases(self.memory, self.seat.config, positions, life)
-        self._suspects = KeyByKey(self.memory, self._source, life) if self._source else None
-        guilty = self._cases.guilty
-        decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets if guilty}
+        self._cases = Cases(self.memory, self.seat.config, positions, self._life)
+        self._suspects = KeyByKey(self.memory, self._source, self._life) if self._source else None
+        if self._cases.guilty:
+            self._quarantine(self._cases.guilty)
+
+    def _quarantine(self, guilty: Mapping[TopicPartition, int]) -> None:
+        """Put the records at these places into the dead letters, and go on behind them."""
+        decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets}
         for at, offset in guilty.items():
             record = self._log.read(*at, offset)
             if record is None:
                 continue
-            failure = verdict(self.stage.id, life)
+            failure = verdict(self.stage.id, self._life)
             _logger.error("record %d of %s, partition %d: %s", offset, *at, failure.message)
             unknown = decoders[at.topic].unknown(record)
             flight = Flight(unknown, Ticket(at, offset), record.value or b"", failure)
             for outlet in self.outlets:
                 self.session.append(self.book.entries(outlet.name, [flight]))
-        if guilty:
-            self.session.commit({at: offset + 1 for at, offset in guilty.items()}, self._cases.solved())
-            self._say_moved()
+        self.session.commit({at: offset + 1 for at, offset in guilty.items()}, self._cases.solved())
+        self._say_moved()
 
     def _say_moved(self) -> None:
         """Tell the supervisor, once, that this life brings something forward."""
@@ -301,12 +288,12 @@ class Work:
         if topics and (self._source or self.stage.alone):
             inc = memory.incarnation(topics, at_least)
             if self.stage.alone and memory.epoch not in (0, inc):
-                self._start_over()  # every decision is made, and written, anew
+                self._seating.start_over()  # every decision is made, and written, anew
             self.memory.begin_epoch(inc)
             return inc
         if self._source:
             life = memory.next_life(at_least)
-            if at_least or self.is_rewound:
+            if at_least or self._seating.is_rewound:
                 memory.begin_epoch(life)
             return life
         return 0
@@ -321,7 +308,7 @@ class Work:
                 numberings[inlet.name] = now = numbering_of(info, before, at_least)
                 anew = anew or (before is not None and before.read_whole != now.read_whole)
         if anew:
-            self._start_over()
+            self._seating.start_over()
         for numbering in numberings.values():
             self.memory.is_numbered(numbering)
         return numberings
@@ -329,16 +316,16 @@ class Work:
     def _open_reader(self, inc: int) -> Reader:
         if source := self._source:
             opening = SourceOpening(
-                self._checked,
-                self._spec,
-                self._log,
-                self._settings,
-                self._codecs.changes,
-                self.memory,
-                self.book.failed_keys,
-                self._stack,
-                self._suspects,
-                self._patience.activity,
+                checked=self._checked,
+                spec=self._spec,
+                log=self._log,
+                settings=self._settings,
+                changes=self._codecs.changes,
+                memory=self.memory,
+                failed_keys=self.book.failed_keys,
+                stack=self._stack,
+                suspects=self._suspects,
+                activity=self._patience.activity,
             )
             topic = self.stage.outputs[0] if self.stage.outputs else ""
             origin = topic or f"{self._log.id}/{self.seat.config}"
@@ -367,42 +354,24 @@ class Work:
         self._stack.callback(replaying.close)
         return replaying
 
+    def _open_outlets(self, inc: int) -> Sequence[Outlet]:
+        opening = OutletOpening(
+            checked=self._checked,
+            stage=self.stage,
+            config=self.seat.config,
+            state=self._settings.state,
+            log=self._log,
+            session=self.session,
+            codecs=self._codecs,
+            sinks=self._sinks,
+            patience=self._patience,
+            counters=self.counters,
+            decoder=self._decoder,
+        )
+        return [opening.open(outlet, inc) for outlet in self.stage.outlets]
+
     def _decoder(self, inlet: plan.Inlet) -> Decoder:
         return self._codecs.decoder(inlet, self._numberings.get(inlet.name))
-
-    def _outlet(self, outlet: plan.Outlet, inc: int) -> Outlet:
-        match outlet.kind:
-            case "topic":
-                topic = TopicOutlet(outlet.name, self.session, self._codecs.codec, inc)
-                return self._deduplicating(topic) if self.stage.alone else topic
-            case "foreign":
-                return self._events_outlet(outlet.node)
-            case _:
-                sink = next(one for one in self._sinks if one.node == outlet.node)
-                return SinkOutlet(self.seat.graph, sink, self._patience, self.counters)
-
-    def _deduplicating(self, topic: TopicOutlet) -> Outlet:
-        graph, node = self._checked.graph.id, self.stage.nodes[0]
-        owners = FirstOwner(self._settings.state / "owners" / f"{graph}.{node}.{self.seat.config}.db")
-
-        def records() -> Iterator[tuple[Ticket, Change]]:
-            for inlet in self.stage.inlets:
-                for record in self._log.scan(inlet.name):
-                    yield place_of(record), self._decoder(inlet).decode(record)
-
-        def read_back(ticket: Ticket) -> Change | None:
-            inlet = next(one for one in self.stage.inlets if one.name == ticket.at.topic)
-            record = self._log.read(*ticket.at, ticket.offset)
-            return self._decoder(inlet).decode(record) if record is not None else None
-
-        bring_up(owners, self.session.positions(), records)
-        stamp = Stamp(node, self._checked.nodes[node].config_hash)
-        return DeduplicatingOutlet(topic, owners, read_back, stamp, self.counters.node(node))
-
-    def _events_outlet(self, node: str) -> EventsOutlet:
-        info = self._log.describe(self._checked.nodes[node].params.topic)
-        partitions = info.partitions if info else self._checked.graph.log.partitions
-        return self._codecs.events_outlet(node, self.session, partitions, self.counters.node(node))
 
     def _ends(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         return {
@@ -411,74 +380,3 @@ class Work:
             if (info := self._log.describe(topic)) is not None
             for partition, end in info.end.items()
         }
-
-    # --- full passes and sweeps ---
-
-    def _tell_of_pass(self) -> None:
-        """Once: everything that the stage's own sources hold is through."""
-        if self._told or not self.reader.complete:
-            return
-        self._told = True
-        memory = self.memory
-        if memory.complete != memory.epoch:
-            memory.remember(memory.completed(memory.epoch))
-        self._sweep(
-            {
-                inlet.node: memory.epoch if inlet.kind == "source" else self._read_whole(inlet.name)
-                for inlet in self.stage.inlets
-                if inlet.kind != "topic"
-            }
-        )
-
-    def _read_whole(self, topic: str) -> int:
-        """The epoch of a topic of other programs; none if its beginning has expired, so that it confirms nothing."""
-        info = self._log.describe(topic)
-        epoch = self._numberings[topic].read_whole
-        if epoch > 1 and (info is None or any(info.start.values())):
-            _logger.warning(
-                "topic %s begins after its first record by now: what was deleted in the gap is not known,"
-                " and stays in the index",
-                topic,
-            )
-            return 0
-        return epoch
-
-    def _sweep(self, sources: Mapping[str, int]) -> None:
-        """Remove what is older than these epochs, once for each, and pass the word on to the stages below."""
-        if not sources:
-            return
-        for source, epoch in sources.items():
-            if epoch > max(1, self.memory.swept(source)):
-                self._sweep_source(source, epoch)
-                self.memory.has_swept(source, epoch)
-        self._forget_lanes(sources)
-        if self.stage.outputs:
-            epoch_below = self.memory.epoch if self.stage.alone else 0
-            self._send(line("passed", sources={name: epoch_below or sources[name] for name in sources}))
-
-    def _sweep_source(self, source: str, epoch: int) -> None:
-        for outlet in self.outlets:
-            refused = outlet.sweep(source, epoch)
-            self.session.append(self.book.entries(outlet.name, refused))
-            self.session.append(self.book.outdated(source, epoch))
-            self.session.commit({}, outlet.state())
-            outlet.committed({})
-
-    def _forget_lanes(self, sources: Mapping[str, int]) -> None:
-        """When all its sources are through: what nodes that the graph no longer has left in a sink goes."""
-        self._passed |= sources.keys()
-        if not self._sinks or not self._passed >= self._plan.sources_of(self.stage):
-            return
-        ids = sorted(node.id for node in self._checked.graph.nodes)
-        kept = {lane_of(self.seat.graph, sink, source) for sink in ids for source in (*ids, "")}
-        if self.memory.knows_lanes(mark := content_hash(*sorted(kept))):
-            return
-        for outlet in self.outlets:
-            if isinstance(outlet, SinkOutlet):
-                outlet.forget_lanes(kept)
-        self.memory.remember(lanes_known(mark))
-
-
-def _seat_config(stage: plan.Stage, sinks: Sequence[OpenSink]) -> str:
-    """A collection that was made anew is one more reason to read the input from its beginning."""
-    return content_hash(stage.config, *(sink.collection for sink in sinks))[:12] if sinks else stage.config

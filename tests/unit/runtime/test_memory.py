@@ -1,0 +1,65 @@
+"""What a stage remembers: the incarnation of what it writes rises whenever offsets would start again."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvisy.runtime.memory import Memory
+
+
+class State:
+    """As much of a session as a memory asks for."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def state(self) -> dict[str, bytes]:
+        return dict(self.values)
+
+    def commit(self, _positions, values) -> None:
+        for name, value in values.items():
+            if value is None:
+                self.values.pop(name, None)
+            else:
+                self.values[name] = value
+
+
+@pytest.fixture
+def state() -> State:
+    return State()
+
+
+def test_the_incarnation_of_a_topic_stays_from_life_to_life(state):
+    assert [Memory(state).incarnation({"a": "id"}) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_topic_that_was_made_anew_has_the_next_one(state):
+    Memory(state).incarnation({"a": "id", "b": "id"})
+    assert Memory(state).incarnation({"a": "id", "b": "other"}) == 2
+    assert Memory(state).incarnation({"a": "id", "b": "other"}) == 2
+
+
+@pytest.mark.parametrize(("at_least", "topic_id", "found"), [(5, "id", 5), (5, "new", 5), (1, "new", 2)])
+def test_it_is_as_high_as_is_asked_for(state, at_least, topic_id, found):
+    Memory(state).incarnation({"a": "id"})
+    assert Memory(state).incarnation({"a": topic_id}, at_least) == found
+    assert Memory(state).incarnation({"a": topic_id}) == found
+
+
+def test_it_goes_on_from_lives_without_a_topic_and_back(state):
+    Memory(state).incarnation({"a": "id"}, 3)
+    assert Memory(state).next_life() == 4
+    assert Memory(state).next_life(at_least=9) == 9
+    assert Memory(state).incarnation({"a": "id"}) == 10
+
+
+def test_what_is_remembered_of_passes_and_lanes_outlives_the_process(state):
+    memory = Memory(state)
+    memory.begin_epoch(2)
+    memory.has_completed(2)
+    memory.has_swept("files", 2)
+    memory.has_lanes("mark")
+    for known in (memory, Memory(state)):
+        assert (known.epoch, known.complete, known.swept("files")) == (2, 2, 2)
+        assert known.knows_lanes("mark")
+        assert not known.knows_lanes("another")
