@@ -8,8 +8,8 @@ import sys
 import time
 
 from tests.faults import report
-from tests.faults.cell import Setting
 from tests.faults.matrix import Row, every_row, play_rows, settings
+from tests.faults.runs import Setting
 from tests.faults.servers import servers
 
 

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from tests.faults import rows
-from tests.faults.cell import CALM_START_S, Cell, Setting
+from tests.faults.cell import Cell
+from tests.faults.runs import CALM_START_S, Setting
 from tests.faults.servers import Servers
 from tests.faults.tally import CellFailed, Tally
 

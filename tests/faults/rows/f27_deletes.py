@@ -7,10 +7,11 @@ from contextlib import closing
 
 from nvisy.fault_points import Point
 from nvisy.topics.embedded import EmbeddedLog
-from tests.faults.cell import Cell, end
+from tests.faults.cell import Cell
 from tests.faults.matrix import Row
 from tests.faults.oracle import BAD
 from tests.faults.orders import Place
+from tests.faults.runs import end
 
 LARGE = 10_000
 
