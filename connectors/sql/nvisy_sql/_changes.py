@@ -21,6 +21,7 @@ class RowChange(NamedTuple):
         values: Column to JSON value; None unless `upsert`.
         missing: Columns whose values the server did not send, since the update left them alone.
         at_us: When it was committed, microseconds since 1970; 0 where that is not known.
+        xid: The transaction that did it; 0 where that is not known.
     """
 
     table: Table
@@ -29,6 +30,7 @@ class RowChange(NamedTuple):
     values: Mapping[str, Any] | None = None
     missing: tuple[str, ...] = ()
     at_us: int = 0
+    xid: int = 0
 
 
 def event_of(change: RowChange, place: str) -> Event:

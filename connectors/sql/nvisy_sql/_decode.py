@@ -55,6 +55,7 @@ class Decoder:
         self._resumed = place.transaction
         self._commit_lsn = 0
         self._at_us = 0
+        self._xid = 0
         self._n_events = 0
         self._n_skipped = 0
         self._within = False
@@ -87,7 +88,7 @@ class Decoder:
 
     def _begin(self, message: pgoutput.Begin) -> None:
         self._within = True
-        self._commit_lsn, self._at_us = message
+        self._commit_lsn, self._at_us, self._xid = message
         self._n_events = 0
         again = self._resumed is not None and self._resumed[0] == self._commit_lsn
         self._n_skipped = self._resumed[1] if again and self._resumed else 0
@@ -133,7 +134,7 @@ class Decoder:
             else:
                 missing.append(name)
         key = tuple(_decoded(row[at]) for at in described.key)
-        return RowChange(described.table, "upsert", key, values, tuple(missing), self._at_us)
+        return RowChange(described.table, "upsert", key, values, tuple(missing), self._at_us, self._xid)
 
     def _delete(self, described: Described, old: Values) -> RowChange:
         key = tuple(_decoded(old[at]) for at in described.key)

@@ -36,6 +36,7 @@ class Begin(NamedTuple):
 
     commit_lsn: int
     at_us: int
+    xid: int
 
 
 class Commit(NamedTuple):
@@ -113,8 +114,8 @@ def parse(data: bytes) -> Message | None:  # noqa: PLR0911 - one line for each k
         case b"D":
             return Delete(_INT32.unpack_from(data, 1)[0], _row(data, 6)[0])
         case b"B":
-            commit_lsn, at_us, _ = _BEGIN.unpack_from(data, 1)
-            return Begin(commit_lsn, at_us + _POSTGRES_EPOCH_US)
+            commit_lsn, at_us, xid = _BEGIN.unpack_from(data, 1)
+            return Begin(commit_lsn, at_us + _POSTGRES_EPOCH_US, xid)
         case b"C":
             commit_lsn, end_lsn, _ = _COMMIT.unpack_from(data, 1)
             return Commit(commit_lsn, end_lsn)

@@ -22,7 +22,7 @@ from nvisy_sql._lsn import lsn_of, shown
 from nvisy_sql._position import Position, TableProgress
 from nvisy_sql._publication import Wanted
 from nvisy_sql._replication import Replication, System
-from nvisy_sql._rows import by_keys
+from nvisy_sql._rows import by_keys, wait_visible
 from nvisy_sql._schema import Schemas
 from nvisy_sql._snapshot import Keeper, Snapshot
 from nvisy_sql._tables import Table
@@ -190,6 +190,8 @@ class ChangeReader:
         wanting = [change for change in changes if change.missing]
         if not wanting:
             return list(changes)
+        with translated("waiting for transactions to become visible"):
+            wait_visible(self._control, {change.xid for change in wanting})
         found: dict[tuple[int, tuple[str, ...]], RowChange] = {}
         for table in {change.table.oid: change.table for change in wanting}.values():
             keys = list(dict.fromkeys(change.key for change in wanting if change.table.oid == table.oid))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nvisy.errors import Unreachable
 from nvisy_sql._changes import RowChange, row_change
 from nvisy_sql._tables import Table, quoted
+
+VISIBLE_S = 60.0
+_STILL_OPEN = """
+SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND granted AND transactionid::text = ANY(%s)"""
 
 if TYPE_CHECKING:
     from nvisy_sql._connect import Connection
@@ -31,6 +37,24 @@ def columns_of(table: Table) -> str:
 def key_types(table: Table) -> list[str]:
     """The types of the key columns, as SQL takes them."""
     return [table.by_name[name].type.name for name in table.key]
+
+
+def wait_visible(connection: Connection, xids: set[int]) -> None:
+    """Wait until a query sees what these transactions did.
+
+    A commit stands in the log, and is streamed, before it is visible: a moment before, or for as long as the server
+    waits for a synchronous standby.
+
+    Raises:
+        Unreachable: One of them stays invisible.
+    """
+    until = time.monotonic() + VISIBLE_S
+    while connection.execute(_STILL_OPEN, (list(map(str, xids)),)).fetchone() is not None:
+        if time.monotonic() > until:
+            raise Unreachable(
+                "a transaction was streamed and does not become visible: does a synchronous standby answer?"
+            )
+        time.sleep(0.002)
 
 
 def by_keys(

@@ -37,7 +37,7 @@ OID = struct.pack(">I", 16384)
 
 def test_a_transaction_says_where_it_commits_and_when():
     begin = parse(b"B" + struct.pack(">QqI", 0x1_0000_0002, 1_000_000, 7))
-    assert begin == Begin(0x1_0000_0002, 946_684_801_000_000)
+    assert begin == Begin(0x1_0000_0002, 946_684_801_000_000, 7)
     assert parse(b"C" + struct.pack(">BQQq", 0, 5, 6, 0)) == Commit(5, 6)
 
 

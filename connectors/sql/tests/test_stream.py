@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from nvisy_sql import _rows
 
-from nvisy.errors import Refused
+from nvisy.errors import Refused, Unreachable
 
 from .database import Database, Follower
 
@@ -121,6 +122,37 @@ def test_a_large_value_that_an_update_leaves_alone_is_read_by_key(items):
     assert [event.op for event in told] in (["upsert", "delete", "upsert"], ["delete", "upsert"])
     assert follower.rows == items.rows("public.items")
     assert len(follower.rows["public.items/10"]["body"]) == 16000
+
+
+def test_a_row_that_is_fetched_is_never_older_than_its_change(items):
+    """A commit is streamed a moment before a query sees it; here each change is read at once."""
+    follower = Follower(items.source())
+    items.execute("ALTER TABLE items ALTER body SET STORAGE EXTERNAL")
+    with follower.reading() as reader:
+        follower.follow(reader, to=items.lsn())
+        for n in range(150):
+            items.execute(
+                f"BEGIN; INSERT INTO items VALUES ({n + 100}, 't', repeat('x', 3000));"
+                f" UPDATE items SET title = 'u' WHERE id = {n + 100}; COMMIT"
+            )
+            items.execute(f"UPDATE items SET id = {n + 1000} WHERE id = {n + 100}")
+            items.execute(f"UPDATE items SET title = 'v {n}' WHERE id = {n + 1000}")
+            follower.take(reader, limit=1)
+        follower.follow(reader, to=items.lsn())
+    assert follower.rows == items.rows("public.items")
+    titles = [event.item.values["title"] for event in follower.events if event.key == "public.items/1149"]
+    assert titles[-1] == "v 149"
+
+
+def test_a_change_waits_until_its_transaction_is_visible(items, monkeypatch):
+    monkeypatch.setattr(_rows, "VISIBLE_S", 0.3)
+    with items.session() as session, items.session() as other:
+        session.execute("INSERT INTO items VALUES (77, 't', 'b')")
+        (xid,) = session.execute("SELECT pg_current_xact_id()::text").fetchone()
+        with pytest.raises(Unreachable, match="does not become visible"):
+            _rows.wait_visible(other, {int(xid)})
+        session.commit()
+        _rows.wait_visible(other, {int(xid)})
 
 
 def test_a_large_value_comes_with_the_old_row_where_the_table_sends_it(items):
