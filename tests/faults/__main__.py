@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
 
 from tests.faults import report
+from tests.faults.inject import FOLDER
 from tests.faults.matrix import Row, every_row, play_rows, settings
 from tests.faults.runs import Setting
 from tests.faults.servers import servers
@@ -15,7 +22,6 @@ from tests.faults.servers import servers
 
 def main() -> int:
     """Play what the command line asks for; 1 if a row failed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # and end all that was started
     asked = _arguments()
     wanted = [row for row in every_row() if not asked.rows or row.id in asked.rows.split(",")]
     pairs, shapes = _several(asked.pairs), _several(asked.shapes)
@@ -25,12 +31,23 @@ def main() -> int:
 
     began = time.monotonic()
     with servers() as started:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: _abandon(started.folder))
         results = play_rows(wanted, cells, started, _say, jobs=asked.jobs)
     _say(f"\n{report.table(results)}\n\ntook {time.monotonic() - began:.0f} s")
     narrowed = asked.rows or asked.quick or asked.pairs or asked.shapes or asked.only
     if asked.write or not narrowed:
         report.write(results)
     return 0 if results and all(result.passed for result in results) else 1
+
+
+def _abandon(folder: Path) -> NoReturn:
+    """End every process under test, stopped ones and orphans too; the guard ends the servers when we are gone."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(FOLDER, "").startswith(str(folder)):
+                process.kill()
+    os._exit(1)
 
 
 def _arguments() -> argparse.Namespace:

@@ -7,11 +7,13 @@ import math
 import pkgutil
 import secrets
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tests.faults import rows
 from tests.faults.cell import Cell
@@ -27,6 +29,9 @@ SHAPES = (("branch", "embedded", "pgvector"), ("fanout", "kafka", "sqlite"))
 """The other graphs, on a pair each."""
 EVERY = CHAIN + SHAPES
 SMALLEST = ("chain", "embedded", "sqlite")
+
+KEPT = Path(tempfile.gettempdir()) / "nvisy-faults"
+"""Where the folder of a cell that failed is kept."""
 
 Where = tuple[str, str, str]
 """shape, log, store"""
@@ -97,7 +102,7 @@ def play(row: Row, setting: Setting, servers: Servers) -> Tally:
     return _judged(row, cell.tally, setting, folder)
 
 
-def _judged(row: Row, tally: Tally, setting: Setting, folder: object) -> Tally:
+def _judged(row: Row, tally: Tally, setting: Setting, folder: Path) -> Tally:
     """The tally, held against the bars of its row."""
     failures = list(tally.failures)
     if row.dup is not None and tally.dup > row.dup * tally.runs:
@@ -107,8 +112,11 @@ def _judged(row: Row, tally: Tally, setting: Setting, folder: object) -> Tally:
         failures.append(f"{setting}: {tally.ttr_s:.1f} s until it was at rest, more than {bar_s:.0f}")
     if not tally.runs and not failures:
         failures.append(f"{setting}: no fault was injected")
-    if not failures:
-        shutil.rmtree(str(folder), ignore_errors=True)
+    if failures:
+        kept = KEPT / folder.name
+        shutil.copytree(folder, kept, dirs_exist_ok=True)
+        failures = [f"{failure}; kept in {kept}" for failure in failures]
+    shutil.rmtree(folder, ignore_errors=True)
     return replace(tally, failures=failures)
 
 

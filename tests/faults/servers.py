@@ -81,7 +81,11 @@ def _within(folder: Path) -> Iterator[Servers]:
 
 
 class Qdrant(QdrantDouble):
-    """The double, with vectors in what it lists."""
+    """The double, with vectors in what it lists. That a client was killed is no news to it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
 
     def _scroll(self, collection: Collection, body: dict[str, Any]) -> dict[str, Any]:
         page = super()._scroll(collection, body)
