@@ -79,19 +79,15 @@ class Tables:
         """Random changes: inserts, updates, other keys, deletes."""
         for _ in range(times):
             some, other = self._random.randint(1, highest), self._random.randint(1, highest)
-            self.execute(
-                self._random.choice(
-                    [
-                        f"INSERT INTO articles VALUES ({some}, 'in {other}') ON CONFLICT DO NOTHING",
-                        f"UPDATE articles SET title = 'up {other}' WHERE id = {some}",
-                        f"UPDATE articles SET body = repeat('large {other} ', 500) WHERE id = {some}",
-                        f"UPDATE articles SET views = views + 1 WHERE id BETWEEN {some} AND {some + 3}",
-                        f"DELETE FROM articles WHERE id = {some}",
-                        f"DELETE FROM articles WHERE id = -{some}; "
-                        f"UPDATE articles SET id = -{some} WHERE id = {some}",
-                    ]
-                )
-            )
+            statements = [
+                f"INSERT INTO articles VALUES ({some}, 'in {other}') ON CONFLICT DO NOTHING",
+                f"UPDATE articles SET title = 'up {other}' WHERE id = {some}",
+                f"UPDATE articles SET body = repeat('large {other} ', 500) WHERE id = {some}",
+                f"UPDATE articles SET views = views + 1 WHERE id BETWEEN {some} AND {some + 3}",
+                f"DELETE FROM articles WHERE id = {some}",
+                f"DELETE FROM articles WHERE id = -{some}; UPDATE articles SET id = -{some} WHERE id = {some}",
+            ]
+            self.execute(self._random.choice(statements))
 
     def rest(self, since: float | None = None) -> None:
         """Wait until the index holds what the table does; the seconds since a fault count for TTR."""

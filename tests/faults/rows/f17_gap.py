@@ -20,6 +20,9 @@ def play(cell: Cell) -> None:
         table.rest()
         _dropped_while_read(cell, table)
         _missed(cell, table)
+        if cell.setting.quick:
+            table.finish()
+            return
         table.drop_slot()
         _missed(cell, table)
         table.drop_slot()

@@ -25,7 +25,7 @@ def play(cell: Cell) -> None:
     rows = QUICK_ROWS if cell.setting.quick else ROWS
     with tables(cell) as table:
         table.fill(rows)
-        for point, nth in KILLS:
+        for point, nth in KILLS[1::2] if cell.setting.quick else KILLS:
             cell.orders.give(Place("rows", point), "kill_all", run=0, nth=nth)
             process = cell.spawn("--follow")
             until = time.monotonic() + 120 * cell.slowness

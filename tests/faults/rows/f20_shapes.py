@@ -12,11 +12,12 @@ SCRIPTS = [
     "UPDATE articles SET title = 'only the title' WHERE id <= 40",
     "UPDATE articles SET id = id + 1000 WHERE id <= 20",
     "UPDATE articles SET id = id - 1000, title = 'and back' WHERE id > 1000",
-    "UPDATE articles SET id = 2000 WHERE id = 1; INSERT INTO articles VALUES (1, 'another one'); DELETE FROM articles WHERE id = 2000",
+    "UPDATE articles SET id = 2000 WHERE id = 1; INSERT INTO articles VALUES (1, 'another')",
+    "DELETE FROM articles WHERE id IN (2000, 2)",
     "ALTER TABLE articles REPLICA IDENTITY FULL; UPDATE articles SET title = 'whole' WHERE id <= 30",
     "ALTER TABLE articles REPLICA IDENTITY DEFAULT; DELETE FROM articles WHERE id BETWEEN 5 AND 9",
     "TRUNCATE articles",
-    "INSERT INTO articles SELECT n, 'after' FROM generate_series(1, 10) AS n; TRUNCATE articles; INSERT INTO articles VALUES (3, 'last')",
+    "INSERT INTO articles VALUES (3, 'after'); TRUNCATE articles; INSERT INTO articles VALUES (3, 'last')",
 ]
 
 
