@@ -292,10 +292,10 @@ class Work:
             self.memory.begin_epoch(inc)
             return inc
         if self._source:
-            life = memory.next_life(at_least)
+            inc = memory.next_life(at_least)
             if at_least or self._seating.is_rewound:
-                memory.begin_epoch(life)
-            return life
+                memory.begin_epoch(inc)
+            return inc
         return 0
 
     def _number_foreign(self, at_least: int) -> Mapping[str, Numbering]:
