@@ -45,6 +45,10 @@ def _halved(cell: Cell, proxy: HttpProxy, status: int) -> None:
     )
     cell.note(f"{calls} calls, bar {bar}")
     proxy.script = lambda _method, _path, _body: None
+    for name in bad:
+        source.write(name, source.document(1))
+    cell.run()
+    cell.judge()
 
 
 def _other_dimension(cell: Cell) -> None:
