@@ -24,7 +24,7 @@ from nvisy.runtime.requests import Named, Request, standing
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.supervisor import StageView, Supervisor
 from nvisy.runtime.view import RunSaid
-from nvisy.topics.log import Log
+from nvisy.topics.log import Claim, Log
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Run:
                         only=self.plan.below({letter.stage for letter in self._replay})
                         if self._replay
                         else None,
-                        watch=lambda views: self._see(owning, views),
+                        watch=lambda views: self._see(claim, owning, views),
                     )
                     if self._stopped:
                         self._supervisor.stop()
@@ -142,7 +142,12 @@ class Run:
         now_ms = time.time_ns() // 1_000_000
         return RunSaid(self.id, owner_name(), self.plan.hash, self._follow, now_ms, now_ms)
 
-    def _see(self, owning: OwningThread, views: Mapping[str, StageView]) -> None:
+    def _see(self, claim: Claim, owning: OwningThread, views: Mapping[str, StageView]) -> None:
+        if claim.lost_to:
+            raise Refused(
+                f"graph {self.plan.graph!r} was taken over by {claim.lost_to} while this run was paused or cut off:"
+                " this one ends"
+            )
         owning.watch(views)
         self._watch(self.plan, views)
 

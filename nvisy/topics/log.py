@@ -161,6 +161,10 @@ class Claim(Protocol):
     def remaining_s(self) -> float:
         """Seconds for which nobody else can hold the claim, on the monotonic clock; 0.0 once it is lost."""
 
+    @property
+    def lost_to(self) -> str:
+        """Who took the claim from a holder that did not renew it in time, or empty."""
+
     def release(self) -> None:
         """Let another run have it. The claim of a process that died is released by itself."""
 

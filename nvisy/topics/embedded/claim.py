@@ -22,6 +22,11 @@ class FileClaim:
         """For ever, until it is released."""
         return math.inf if self._descriptor is not None else 0.0
 
+    @property
+    def lost_to(self) -> str:
+        """Nobody: the lock is held for as long as the process lives, also while it is paused."""
+        return ""
+
     def release(self) -> None:
         """Unlock the file. The file stays: removing it would let two runs lock two files of one name."""
         if self._descriptor is not None:

@@ -192,6 +192,7 @@ class KafkaClaim:
         self._lease = lease
         self._until = until
         self._unlock = unlock
+        self._lost_to = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"claim {leases.graph}", daemon=True)
         self._thread.start()
@@ -204,6 +205,11 @@ class KafkaClaim:
     def remaining_s(self) -> float:
         """See `nvisy.topics.log.Claim`."""
         return max(0.0, self._until - time.monotonic())
+
+    @property
+    def lost_to(self) -> str:
+        """See `nvisy.topics.log.Claim`."""
+        return self._lost_to
 
     def release(self) -> None:
         """Give the lease up; when the broker does not answer, it ends by itself."""
@@ -234,16 +240,24 @@ class KafkaClaim:
     def _regained(self) -> bool:
         """Renew with a new writer if nobody has taken the lease meanwhile; stop for good if somebody has."""
         try:
+            if self._is_lost():  # before a new writer fences that of whoever has it
+                return False
             self._writer.close()
             self._writer = self._leases.open_writer()
-            lease = self._leases.latest()
-            if lease is None or lease.token != self._lease.token:
-                self._until = 0.0
-                self._stop.set()
+            if self._is_lost():
                 return False
             self._write(live=True)
         except NvisyError:
             return False
+        return True
+
+    def _is_lost(self) -> bool:
+        lease = self._leases.latest()
+        if lease is not None and lease.token == self._lease.token:
+            return False
+        self._lost_to = lease.owner if lease is not None else "another run"
+        self._until = 0.0
+        self._stop.set()
         return True
 
     def _write(self, *, live: bool) -> None:
