@@ -212,14 +212,12 @@ class Work:
             self._gate.committed()
         is_due = self._suspects is not None and self._suspects.is_due
         if is_due or time.monotonic() - self._committed_at > IDLE_COMMIT_S:
-            self._committed_at = time.monotonic()
-            if values := self.reader.state({}):
-                self.session.commit({}, values)
-                self.reader.committed((), {})
+            self._commit_quietly()
 
     def at_end(self) -> None:
-        """Everything is written: what is left to be swept can be."""
+        """Everything is written: what is left to be swept can be, and a stream that said nothing got somewhere too."""
         self.between_commits()
+        self._commit_quietly()
         self._sweeping.sweep(self._last_sweep)
 
     def finished(self) -> None:
@@ -234,6 +232,13 @@ class Work:
         open_now = [letter.key for letter in letters if self.book.is_open(letter.key, letter.entry)]
         self.session.append([self.book.close(key, "dropped") for key in open_now])
         self.session.commit({})
+
+    def _commit_quietly(self) -> None:
+        """The position of a stream, where nothing was written that it could have been committed with."""
+        self._committed_at = time.monotonic()
+        if values := self.reader.state({}):
+            self.session.commit({}, values)
+            self.reader.committed((), {})
 
     # --- opening ---
 
@@ -292,9 +297,11 @@ class Work:
             self.memory.begin_epoch(inc)
             return inc
         if self._source:
+            # Nothing is kept between the source and the sink: what is made of it otherwise has to be read again.
+            is_anew = not memory.began_epoch_as(self.seat.config)
             inc = memory.next_life(at_least)
-            if at_least or self._seating.is_rewound:
-                memory.begin_epoch(inc)
+            if at_least or self._seating.is_rewound or is_anew:
+                memory.begin_epoch(inc, self.seat.config)
             return inc
         return 0
 

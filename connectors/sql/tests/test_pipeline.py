@@ -61,6 +61,15 @@ def test_a_run_that_is_not_followed_ends_and_the_next_goes_on(tables):
     assert (again.written, again.removed, again.model_calls) == (0, 0, 0)
 
 
+def test_a_run_over_empty_tables_is_remembered(embedded, monkeypatch):
+    monkeypatch.setenv("PG_DSN", embedded.database.dsn)
+    embedded.database.execute("TRUNCATE articles, notes")
+    embedded.run()
+    embedded.database.execute("INSERT INTO articles SELECT n, 't' FROM generate_series(1, 10) AS n")
+    assert embedded.run().nodes["rows"]["in"] == 10
+    assert embedded.found() == embedded.wanted()
+
+
 def test_an_update_that_changes_no_text_asks_no_model(embedded, monkeypatch):
     monkeypatch.setenv("PG_DSN", embedded.database.dsn)
     embedded.graph["nodes"][2]["params"] = {"model": "local/wordllama"}
