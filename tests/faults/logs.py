@@ -156,24 +156,25 @@ def letters(topics: Topics, graph: str) -> set[str]:
     return {key.decode().split("/", 3)[3] for key, is_open in latest.items() if is_open}
 
 
-def falls(topics: Topics, schemas: Iterable[Path]) -> list[str]:
+def falls(topics: Topics, schemas: Iterable[Path], *, repeats: bool) -> list[str]:
     """Where the versions of a key fall within a topic, one sentence each.
 
     Args:
         topics: The topics.
         schemas: Files named `<id>.avsc`, of all schemas that there are.
+        repeats: A stage has read its input again: what it wrote again may be old, but the last version of a key, which
+            compaction leaves, has to be its highest.
     """
     known = {int(path.stem): fastavro.parse_schema(json.loads(path.read_bytes())) for path in schemas}
     fallen: list[str] = []
     for topic in topics.names():
-        highest: dict[bytes, tuple[int, int]] = {}
+        versions: dict[bytes, list[tuple[int, int]]] = {}
         for record in topics.records(topic):
-            version = _version(record, known)
-            if version is None:
-                continue
-            if version < highest.get(record.key, version):
-                fallen.append(f"{topic}: {record.key!r} has {version} at {record.offset}")
-            highest[record.key] = max(version, highest.get(record.key, version))
+            if (version := _version(record, known)) is not None:
+                versions.setdefault(record.key, []).append(version)
+        for key, of_key in versions.items():
+            wrong = of_key[-1] != max(of_key) if repeats else of_key != sorted(of_key)
+            fallen += [f"{topic}: {key!r} has {of_key}"] if wrong else []
     return fallen
 
 

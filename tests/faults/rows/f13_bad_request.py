@@ -65,7 +65,7 @@ def _other_dimension(cell: Cell) -> None:
     cell.expect(held(cell.store, "index") == before, "a collection of another dimension was written to")
     embed["params"]["dimensions"] = cell.model.dimensions = 8
     cell.source.edit()
-    cell.finish()
+    cell.finish(repeats=True)
 
 
 ROW = Row(

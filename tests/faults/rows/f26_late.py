@@ -46,7 +46,7 @@ def play(cell: Cell) -> None:
             not report["written"] and not report["removed"], f"old versions were written: {report['written']}"
         )
     cell.expect(not _fell(cell), f"versions fell on the way: {_fell(cell)[:3]}")
-    cell.finish()
+    cell.finish(repeats=True)
 
 
 def _set_back(cell: Cell) -> None:
