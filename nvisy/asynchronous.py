@@ -18,10 +18,11 @@ async def run_async(
     *,
     follow: bool = False,
     allow_mass_delete: bool = False,
+    adopt: bool = False,
     settings: Settings | None = None,
 ) -> Report:
     """Run a graph to its end; when the task is cancelled, finish what is in flight first. See `run`."""
-    run = Run(graph, follow=follow, allow_mass_delete=allow_mass_delete, settings=settings)
+    run = Run(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, settings=settings)
     running = asyncio.ensure_future(asyncio.to_thread(run.start))
     try:
         return await asyncio.shield(running)

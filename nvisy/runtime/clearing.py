@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import apsw
 
-from nvisy.errors import Refused
+from nvisy.errors import Refused, Rejected
 from nvisy.runtime.codecs import ChangeDecoder
-from nvisy.topics.log import Log
+from nvisy.topics.log import Log, LogRecord
 
 _PAGE = 1000
+
+_logger = logging.getLogger(__name__)
 
 LiveKeys = Callable[[str], Iterator[str]]
 """The keys below a prefix that were not deleted."""
@@ -38,12 +41,19 @@ def _gathered(log: Log, topic: str, changes: ChangeDecoder, key_prefix: bytes) -
         for record in log.scan(topic):
             if record.key is None or not record.key.startswith(key_prefix):
                 continue
-            change = changes.decode(record)
-            statement = "DELETE FROM live WHERE key = ?"
-            if change.op == "upsert":
-                statement = "INSERT OR IGNORE INTO live VALUES (?)"
-            found.execute(statement, (change.origin.key,))
+            statement = "INSERT OR IGNORE INTO live VALUES (?)"
+            if _is_delete(changes, record):
+                statement = "DELETE FROM live WHERE key = ?"
+            found.execute(statement, (record.key.decode().partition("/")[2],))
     return found
+
+
+def _is_delete(changes: ChangeDecoder, record: LogRecord) -> bool:
+    try:
+        return changes.decode(record).op == "delete"
+    except Rejected as error:  # whatever it was, its key is to be gone
+        _logger.warning("topic %s holds a record that is no change of ours: %s", record.topic, error)
+        return False
 
 
 def _paged(found: apsw.Connection) -> Iterator[str]:

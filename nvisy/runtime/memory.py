@@ -16,6 +16,7 @@ _INC = "inc/"
 _LIFE = "life"
 _NUMBERING = "numbering/"
 _EPOCH = "epoch"
+_EPOCH_CONFIG = "epoch_config"
 _COMPLETE = "complete"
 _STAMP = "stamp/"
 _SWEPT = "swept/"
@@ -115,10 +116,17 @@ class Memory:
         """The version from which on a full pass over the source counts; what is lower and not confirmed by it goes."""
         return int(self.values.get(_EPOCH, b"0"))
 
-    def begin_epoch(self, epoch: int) -> None:
-        """From here on a full pass is owed."""
-        if epoch != self.epoch:
-            self.remember({_EPOCH: b"%d" % epoch})
+    def began_epoch_as(self, config: str) -> bool:
+        """Whether the pass of this epoch went through a stage of this configuration."""
+        return self.values.get(_EPOCH_CONFIG) == config.encode()
+
+    def begin_epoch(self, epoch: int, config: str | None = None) -> None:
+        """From here on a full pass is owed, through a stage of this configuration where that counts."""
+        values = {_EPOCH: b"%d" % epoch}
+        if config is not None:
+            values[_EPOCH_CONFIG] = config.encode()
+        if values.items() - self.values.items():
+            self.remember(values)
 
     @property
     def complete(self) -> int:

@@ -27,23 +27,21 @@ class Passes:
         self._stages = {stage.id: stage for stage in plan.stages}
         self._sources = {stage.id: plan.sources_of(stage) for stage in plan.stages}
         self._arrived: dict[tuple[str, str], dict[str, _Arrival]] = {}
+        self._words: list[tuple[Stage, Mapping[str, int]]] = []
 
     def passed(self, above: Stage, sources: Mapping[str, int]) -> None:
         """A stage has the passes over these sources, by epoch, in its topics."""
-        for stage in self._stages.values():
-            if above.id not in stage.upstream:
-                continue
-            ends = {
-                TopicPartition(topic, partition): end
-                for topic in stage.inputs
-                if topic in above.outputs and (info := self._log.describe(topic)) is not None
-                for partition, end in info.end.items()
-            }
-            for source, epoch in sources.items():
-                self._arrived.setdefault((stage.id, source), {})[above.id] = _Arrival(epoch, ends)
+        self._words.append((above, sources))  # where those end is asked in `due`, when the log may be down
 
     def due(self, stage: Stage, committed: Positions | None = None) -> Mapping[str, int]:
-        """The passes that a stage has taken in up to its committed positions (without them: all), once."""
+        """The passes that a stage has taken in up to its committed positions (without them: all), once.
+
+        Raises:
+            Unreachable: The log does not answer; nothing is forgotten.
+        """
+        while self._words:
+            self._arrive(*self._words[0])
+            del self._words[0]
         due: dict[str, int] = {}
         for source in self._sources[stage.id]:
             ways = {above for above in stage.upstream if source in self._sources[above]}
@@ -55,3 +53,16 @@ class Passes:
                 due[source] = min(arrival.epoch for arrival in arrived.values())
                 del self._arrived[stage.id, source]
         return due
+
+    def _arrive(self, above: Stage, sources: Mapping[str, int]) -> None:
+        for stage in self._stages.values():
+            if above.id not in stage.upstream:
+                continue
+            ends = {
+                TopicPartition(topic, partition): end
+                for topic in stage.inputs
+                if topic in above.outputs and (info := self._log.describe(topic)) is not None
+                for partition, end in info.end.items()
+            }
+            for source, epoch in sources.items():
+                self._arrived.setdefault((stage.id, source), {})[above.id] = _Arrival(epoch, ends)

@@ -51,8 +51,11 @@ class RetryPolicy:
                 attempt += 1
 
     def wait_s(self, attempt: int, error: Transient) -> float:
-        """Seconds to wait after failure number `attempt`, counted from 0; never less than the other side asks for."""
-        delay_s = self._delay(attempt)
+        """Seconds to wait after failure number `attempt`, counted from 0.
+
+        Where the other side says how long, it is believed: waits do not grow beyond what it asks for.
+        """
+        delay_s = self._delay(0 if error.retry_after_s else attempt)
         if self.backoff == "jitter":
             delay_s *= random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
         return max(error.retry_after_s or 0.0, delay_s)

@@ -72,7 +72,9 @@ class Seating:
                 self.session, self.memory = take_seat(self._log, self._seat, adopt=self._adopt)
                 self.is_rewound = any(sink.stamping.index_is_older(self.memory) for sink in self._sinks)
                 if self.is_rewound:
-                    _logger.warning("an index is an older copy: what the log holds is written into it again")
+                    _logger.warning(
+                        "an index is new, or an older copy: what the log holds is written into it again"
+                    )
                     self.start_over()
             except DealtAnew as error:
                 _logger.debug("%s", error)

@@ -244,11 +244,6 @@ class Supervisor:
         """Stop reading, finish what is in flight, end. Safe to call from a signal handler."""
         self._stop.set()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop` was called."""
-        return self._stop.is_set()
-
     def run(self) -> StageCounters:
         """Run to the end. Returns what all stages counted.
 
@@ -356,16 +351,16 @@ class Supervisor:
                 continue
             try:
                 lag = self._log.lag(copies[0].view.seat)
+                for child in copies:
+                    child.view.lag = sum(max(end - committed, 0) for committed, end in lag.values())
+                    child.view.committed = {at: committed for at, (committed, _) in lag.items()}
+                if self._follow and copies[0].view.status == "running":
+                    self._hand_on(copies[0])
             except Unreachable:
                 for child in copies:
                     child.view.lag = None
                 self._lag_asked = time.monotonic() + LAG_PAUSE_S
                 return
-            for child in copies:
-                child.view.lag = sum(max(end - committed, 0) for committed, end in lag.values())
-                child.view.committed = {at: committed for at, (committed, _) in lag.items()}
-            if self._follow and copies[0].view.status == "running":
-                self._hand_on(copies[0])
 
     def _hand_on(self, child: _Child) -> None:
         """Tell one copy of a stage of the passes that all of them have taken in."""
@@ -405,8 +400,8 @@ class Supervisor:
             )
         if inc:
             _log.warning(
-                "an index holds versions that the log knows nothing of: everything is sent again, as incarnation %d,"
-                " and what is not confirmed by that is removed",
+                "an index holds what the log knows nothing of, or is adopted: everything is sent again, as incarnation"
+                " %d, and what is not confirmed by that is removed",
                 inc,
             )
         return inc

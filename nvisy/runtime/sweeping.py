@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from nvisy.plan.model import Plan, Stage
 from nvisy.primitives.primitive import content_hash
+from nvisy.runtime import dead_letters
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.messages import Send, line
 from nvisy.runtime.numbering import Numbering
@@ -85,6 +86,8 @@ class Sweeping:
         return epoch
 
     def _sweep_source(self, source: str, epoch: int) -> None:
+        # Other copies of the stage keep letters too: what they have written since is newer than the pass, and stays.
+        self.book.open = dead_letters.book_of(self.log, self.plan.graph, self.stage.id)
         for outlet in self.outlets:
             refused = outlet.sweep(source, epoch)
             self.session.append(self.book.entries(outlet.name, refused))

@@ -63,3 +63,13 @@ def test_what_is_remembered_of_passes_and_lanes_outlives_the_process(state):
         assert (known.epoch, known.complete, known.swept("files")) == (2, 2, 2)
         assert known.knows_lanes("mark")
         assert not known.knows_lanes("another")
+
+
+def test_an_epoch_knows_the_configuration_that_its_pass_went_through(state):
+    memory = Memory(state)
+    assert not memory.began_epoch_as("one")
+    memory.begin_epoch(1, "one")
+    assert memory.began_epoch_as("one")
+    assert not Memory(state).began_epoch_as("two")
+    memory.begin_epoch(2)
+    assert (memory.epoch, memory.began_epoch_as("one")) == (2, True)
