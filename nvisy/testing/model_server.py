@@ -58,6 +58,8 @@ class ModelServer:
         base64: Whether it knows `encoding_format`; one that does not sends numbers.
         shortens: Whether it knows `dimensions`.
         rejects: Calls with a text of which this is true are answered with 400.
+        spoils: A text of which this is true gets a vector with a number that is none.
+        drift: Largest difference between a number of a text's vector in one answer and in another.
         requests_per_minute: Calls in any minute; more are answered with 429 and counted.
         tokens_per_minute: Tokens (a quarter of the characters) in any minute, likewise.
         max_in_flight: Calls side by side, likewise.
@@ -71,6 +73,8 @@ class ModelServer:
     base64: bool = True
     shortens: bool = True
     rejects: Callable[[str], bool] = lambda _text: False
+    spoils: Callable[[str], bool] = lambda _text: False
+    drift: float = 0.0
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     max_in_flight: int | None = None
@@ -206,11 +210,12 @@ class ModelServer:
         if fault == "garbage":
             return b"<html>502 Bad Gateway</html>"
         dimensions = asked.get("dimensions", self.dimensions) if self.shortens else self.dimensions
-        vectors = _vectors(texts, self.dimensions)[:, :dimensions]
+        vectors = self._drifted(_vectors(texts, self.dimensions))[:, :dimensions]
         if fault == "dimensions":
             vectors = vectors[:, :-1]
         if fault == "nan":
             vectors[0, 0] = np.nan
+        vectors[[self.spoils(text) for text in texts], 0] = np.nan
         as_base64 = self.base64 and asked.get("encoding_format") == "base64"
         data = [
             {
@@ -231,6 +236,13 @@ class ModelServer:
             }
         )
         return whole[: len(whole) // 2] if fault == "cut" else whole
+
+    def _drifted(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not self.drift:
+            return vectors
+        with self._lock:
+            numbers = [self._random.uniform(-self.drift, self.drift) / 2 for _ in range(vectors.size)]
+        return vectors + np.array(numbers, np.float32).reshape(vectors.shape)
 
 
 def tokens_of(texts: Sequence[str]) -> int:

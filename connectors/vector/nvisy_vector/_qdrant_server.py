@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from nvisy.connector.sink import Owner
@@ -156,6 +156,8 @@ def translated(place: str, where: str, lost: type[Transient | Unreachable] = Unr
         raise lost(f"{place} does not answer: {error.source}") from error
     except ResourceExhaustedResponse as error:
         raise Transient(f"{place} has too much to do", retry_after_s=error.retry_after_s) from error
+    except QdrantException as error:  # a Retry-After that is no number of seconds, but a date
+        raise Transient(f"{place} has too much to do: {error}") from error
     except UnexpectedResponse as error:
         raise _answered(error, place, where) from error
 
@@ -171,4 +173,10 @@ def _answered(error: UnexpectedResponse, place: str, where: str) -> Exception:
         return Rejected(f"{where} does not take it: {said}", kind="sink")
     if "No space left" in said or "disk" in said.lower():
         return Fatal(f"the disk of {place} is full: free some space and run again")
-    return Transient(f"{place} could not do it ({status}): {said}")
+    return Transient(f"{place} could not do it ({status}): {said}", retry_after_s=_retry_after_s(error))
+
+
+def _retry_after_s(error: UnexpectedResponse) -> float | None:
+    """What an answer other than 429 asks for, a 503 usually."""
+    said = error.headers.get("retry-after", "")
+    return float(said) if said.isdecimal() else None

@@ -7,9 +7,11 @@ import socket
 import time
 from contextlib import closing
 
+import httpx
 import numpy as np
 import pytest
 from nvisy_vector import _qdrant_sweep
+from nvisy_vector._qdrant_server import connect, translated
 from nvisy_vector.qdrant import DESCRIPTOR, QdrantParams, QdrantSink
 
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
@@ -384,3 +386,17 @@ def test_a_takeover_in_the_middle_of_a_sweep_ends_it(qdrant, monkeypatch):
         with pytest.raises(Refused, match="newer run"):
             old.sweep(LANE, version(5))
     assert {str(n) for n in range(9)} <= texts(sink)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "asked_s"),
+    [(429, "7", 7), (429, "Wed, 21 Oct 2099 07:28:00 GMT", None), (429, None, None), (503, "7", 7)],
+)
+def test_the_time_that_the_server_asks_for_is_handed_on(status, header, asked_s):
+    headers = {} if header is None else {"retry-after": header}
+    server = httpx.MockTransport(lambda _request: httpx.Response(status, headers=headers, json={}))
+    client = connect("http://127.0.0.1:6333", None, 1)
+    client.http.client._client = httpx.Client(transport=server, base_url="http://127.0.0.1:6333")
+    with pytest.raises(Transient) as failed, translated("a server", "a collection"), closing(client):
+        client.collection_exists("docs")
+    assert failed.value.retry_after_s == asked_s

@@ -244,3 +244,11 @@ def test_a_closed_model_may_be_closed_again(server, opened):
     model = opened()
     model.close()
     model.close()
+
+
+def test_the_double_spoils_the_vectors_it_is_told_to_and_drifts_as_far_as_it_is_told(server, opened):
+    server.spoils = lambda text: text == "bad"
+    server.drift = 1e-3
+    first, again = (opened().embed(["good", "bad"]).vectors for _ in range(2))
+    assert np.isnan(first).any(axis=1).tolist() == [False, True]
+    assert 0 < np.abs(first[0] - again[0]).max() < 1e-3
