@@ -97,6 +97,13 @@ class Refused(NvisyError):  # noqa: N818
     exit_code = 6
 
 
+class SeatTaken(Refused):
+    """Another process writes as this stage by now; or the log only thinks so, since the stage was still for too long.
+
+    Whoever holds the claim on the graph may take the seat again.
+    """
+
+
 class CodecError(NvisyError):
     """Bytes that cannot be decoded, or a value that its schema does not allow."""
 

@@ -53,7 +53,7 @@ def _listen(pipe: BinaryIO, orders: SimpleQueue[bytes]) -> None:
 
 
 def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
-    from nvisy.errors import DealtAnew, NvisyError  # noqa: PLC0415 - see above: slow, and the parent is watched first
+    from nvisy.errors import DealtAnew, NvisyError, SeatTaken  # noqa: PLC0415 - see above: slow, and the parent is watched first
     from nvisy.fault_points import Point, enter, reach  # noqa: PLC0415
     from nvisy.runtime.messages import StageSpec, line, parse  # noqa: PLC0415
     from nvisy.runtime.stage import StageRunner  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
     try:
         runner.run()
     except NvisyError as error:
-        again = isinstance(error, DealtAnew)
+        again = isinstance(error, DealtAnew | SeatTaken)
         said = runner.clean(str(error))
         channel.send(line("failed", error=said, exit_code=error.exit_code, again=again))
         return error.exit_code

@@ -97,6 +97,7 @@ class Run:
                         lambda stage: self._spec(stage, claim.token),
                         follow=self._follow,
                         requests=owning,
+                        holds_claim=lambda: claim.remaining_s() > 0,
                         workers=self._workers,
                         only=self.plan.below({letter.stage for letter in self._replay})
                         if self._replay

@@ -216,6 +216,7 @@ class Supervisor:
         *,
         follow: bool,
         requests: Requests,
+        holds_claim: Callable[[], bool] = lambda: True,
         workers: int = 1,
         only: Collection[str] | None = None,
         watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
@@ -229,6 +230,7 @@ class Supervisor:
         self._spec = spec
         self._follow = follow
         self._requests = requests
+        self._holds_claim = holds_claim
         self._workers = workers
         self._only = only
         self._watch = watch
@@ -418,7 +420,7 @@ class Supervisor:
             if child.again and child.deals < MAX_DEALS and not self._stop.is_set():
                 child.deals += 1
                 _log.info("stage %s: %s", child.name, message)
-                child.restart()
+                view.status, child.due = "starting", time.monotonic()
                 return
             if exit_code == Unreachable.exit_code and self._may_wait(child):
                 view.status, view.waiting = "starting", message
@@ -475,7 +477,7 @@ class Supervisor:
             if self._stop.is_set():
                 child.due = None
                 child.view.status = "done"
-            elif time.monotonic() >= child.due:
+            elif time.monotonic() >= child.due and (not child.again or self._holds_claim()):
                 child.restart()
 
     def _drain_below(self, done: Stage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from nvisy.errors import DealtAnew, NvisyError, Refused, Unreachable
+from nvisy.errors import DealtAnew, NvisyError, Refused, SeatTaken, Unreachable
 
 _TAKEN_OVER = frozenset(
     {
@@ -45,7 +45,7 @@ def fault_of(error: KafkaError, doing: str, url: str) -> NvisyError:
     """The error to raise for `error`, met while `doing` something at the cluster `url`."""
     code, said = error.code(), error.str()
     if code in _TAKEN_OVER or (code == KafkaError._FATAL and "fenced" in said.lower()):
-        return Refused(
+        return SeatTaken(
             f"{doing}: the seat was taken over by another process, "
             f"or left with a transaction open for too long ({said})"
         )

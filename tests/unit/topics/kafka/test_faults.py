@@ -1,15 +1,15 @@
 import pytest
 from confluent_kafka import KafkaError
 
-from nvisy.errors import Refused, Unreachable
+from nvisy.errors import Refused, SeatTaken, Unreachable
 from nvisy.topics.kafka.faults import fault_of
 
 
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
-        (KafkaError._FENCED, Refused, "taken over"),
-        (KafkaError.FENCED_INSTANCE_ID, Refused, "taken over"),
+        (KafkaError._FENCED, SeatTaken, "taken over"),
+        (KafkaError.FENCED_INSTANCE_ID, SeatTaken, "taken over"),
         (KafkaError.ILLEGAL_GENERATION, Unreachable, "dealt"),
         (KafkaError.OFFSET_OUT_OF_RANGE, Refused, "gap"),
         (KafkaError._AUTO_OFFSET_RESET, Refused, "gap"),
