@@ -1,7 +1,7 @@
 import pytest
 from confluent_kafka import KafkaError
 
-from nvisy.errors import Refused, SeatTaken, Unreachable
+from nvisy.errors import DealtAnew, Refused, SeatTaken, Unreachable
 from nvisy.topics.kafka.faults import fault_of
 
 
@@ -10,7 +10,7 @@ from nvisy.topics.kafka.faults import fault_of
     [
         (KafkaError._FENCED, SeatTaken, "taken over"),
         (KafkaError.FENCED_INSTANCE_ID, SeatTaken, "taken over"),
-        (KafkaError.ILLEGAL_GENERATION, Unreachable, "dealt"),
+        (KafkaError.ILLEGAL_GENERATION, DealtAnew, "dealt"),
         (KafkaError.OFFSET_OUT_OF_RANGE, Refused, "gap"),
         (KafkaError._AUTO_OFFSET_RESET, Refused, "gap"),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, Refused, "deleted"),
