@@ -61,6 +61,7 @@ class SourceDescriptor:
     Attributes:
         topic: For a source that is a topic of the log itself: the topic's name. It needs no stage of its own, and
             `open` is never called: the stage behind it reads the topic through its own seat at the log.
+        deletes: `(params) -> whether a key that went away is noticed`, where that depends on them.
     """
 
     name: str
@@ -70,6 +71,7 @@ class SourceDescriptor:
     open: Callable[[Any, Context], Any]
     shape: Callable[[Any], Shape]
     topic: Callable[[Any], str] | None = None
+    deletes: Callable[[Any], bool] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 

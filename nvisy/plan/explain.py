@@ -182,7 +182,7 @@ def _topic(plan: Plan, topic: Topic) -> TopicFacts:
 def _sources(checked: CheckedGraph) -> Iterator[EndFacts]:
     for node_id, node in checked.nodes.items():
         if isinstance(node.descriptor, SourceDescriptor):
-            yield EndFacts(node_id, node.descriptor.name, "", source_promise(node.descriptor))
+            yield EndFacts(node_id, node.descriptor.name, "", source_promise(node.descriptor, node.params))
 
 
 def _sinks(checked: CheckedGraph) -> Iterator[EndFacts]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nvisy.connector.descriptor import SinkDescriptor, SourceDescriptor
 
 _SINKS = {
@@ -29,9 +31,10 @@ _EVENTS = (
 )
 
 
-def source_promise(source: SourceDescriptor) -> str:
-    """What becomes of a document that changes or goes away."""
+def source_promise(source: SourceDescriptor, params: Any) -> str:
+    """What becomes of a document that changes or goes away, with these parameters of the source."""
     able = source.capabilities
+    notices_deletes = able.deletes if source.deletes is None else source.deletes(params)
     if source.topic is not None:
         return (
             "read from the committed position on; the topic's offsets are versions, a null value is a delete"
@@ -43,7 +46,7 @@ def source_promise(source: SourceDescriptor) -> str:
     )
     deletes = (
         "what went away is deleted"
-        if able.deletes
+        if notices_deletes
         else "what went away is not noticed, and stays in the sinks"
     )
     return f"{found}; {deletes}"

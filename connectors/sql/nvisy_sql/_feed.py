@@ -42,12 +42,6 @@ class Feed:
             self._n_bytes -= sum(map(_size, taken))
             return taken
 
-    def give_back(self, messages: Sequence[bytes | Keepalive]) -> None:
-        """Messages that were taken and not used: they come first again."""
-        with self._changed:
-            self._waiting.extendleft(reversed(messages))
-            self._n_bytes += sum(map(_size, messages))
-
     def confirm(self, lsn: int) -> None:
         """Everything before `lsn` is durable."""
         self._durable = max(self._durable, lsn)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from nvisy.errors import Fatal, Refused
 from nvisy_sql._connect import translated
 from nvisy_sql._lsn import lsn_of, shown
-from nvisy_sql._tables import quoted
 
 if TYPE_CHECKING:
     from nvisy_sql._connect import Connection
@@ -121,8 +120,3 @@ def _why_lost(found: dict[str, Any]) -> str:
     if found.get("conflicting"):
         return "it conflicts with recovery on this standby"
     return ""
-
-
-def drop_statement(name: str) -> str:
-    """For people."""
-    return f"SELECT pg_drop_replication_slot({quoted(name)})"

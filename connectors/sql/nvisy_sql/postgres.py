@@ -23,6 +23,7 @@ from pydantic import (
 from nvisy.connector.descriptor import Context, Params, SourceDescriptor
 from nvisy.connector.shape import Shape
 from nvisy.connector.source import SourceCapabilities, StreamReader
+from nvisy.primitives.primitive import content_hash
 from nvisy_sql._fields import shape_of
 from nvisy_sql._publication import Wanted
 from nvisy_sql._query import QueryReader, QuerySettings
@@ -177,11 +178,16 @@ CAPABILITIES = SourceCapabilities(
 def default_name(graph: str, node: str) -> str:
     """What slot and publication of a node are called: made of letters, digits and underscores."""
     plain = re.sub(r"[^a-z0-9]+", "_", f"nvisy_{graph}_{node}".lower())
-    return plain[:_LONGEST_NAME].strip("_")
+    mark = content_hash(graph, node)[:6]  # names that differ in a dash only, or at the end, stay apart
+    return f"{plain[: _LONGEST_NAME - len(mark) - 1].strip('_')}_{mark}"
 
 
 def _shape(params: PostgresParams) -> Shape:
     return shape_of(params.dsn.get_secret_value(), params.wanted)
+
+
+def _notices_deletes(params: PostgresParams) -> bool:
+    return params.mode == "cdc"
 
 
 def _open(params: PostgresParams, context: Context) -> PostgresSource:
@@ -195,5 +201,6 @@ DESCRIPTOR = SourceDescriptor(
     capabilities=CAPABILITIES,
     open=_open,
     shape=_shape,
+    deletes=_notices_deletes,
     example={"dsn": "postgresql://localhost/shop", "tables": ["public.articles"]},
 )

@@ -15,7 +15,7 @@ HANG_S = CALL_S + 5.0
 LIVES = 3
 TTR_S = 60.0
 
-POISON = '''
+POISON = """
 
 import ctypes
 import os
@@ -34,7 +34,7 @@ def split(document: Document) -> Iterator[Chunk]:
     if text.startswith("BAD loop"):
         re.match(r"(a+)+$", "a" * 64 + "b")
     return _split(document)
-'''
+"""
 
 
 def play(cell: Cell) -> None:
