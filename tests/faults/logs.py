@@ -31,7 +31,7 @@ class Topics(Protocol):
     """The topics of one graph."""
 
     def names(self) -> list[str]:
-        """Names of those that hold changes: all but the dead letters and the state."""
+        """Names of those that hold changes: all but the dead letters, the state and requests."""
 
     def records(self, topic: str) -> Sequence[Record]:
         """Everything in a topic; nothing where it is not there yet."""
@@ -146,7 +146,7 @@ class KafkaTopics:
 
 
 def _changes(graph: str, names: Iterable[str]) -> list[str]:
-    aside = (f"{graph}.dlq", f"{graph}.state")
+    aside = (f"{graph}.dlq", f"{graph}.state", f"{graph}.requests")
     return sorted(name for name in names if name.startswith(f"{graph}.") and name not in aside)
 
 
