@@ -100,7 +100,7 @@ class _Compiler:
             nodes=nodes,
             outlets=tuple(outlets.values()),
             wires=tuple(wires),
-            config=self._config(members, wires),
+            config=self._config([one.node for one in inlets.values() if one.kind == "foreign"], nodes, wires),
             alone=any(self._traits[node].whole_stream for node in members),
         )
 
@@ -116,10 +116,12 @@ class _Compiler:
         topic = edge.topic or default
         return Inlet("topic", topic, edge.from_), Outlet("topic", topic, edge.from_)
 
-    def _config(self, members: Sequence[str], wires: Sequence[Wire]) -> str:
-        """Changes when the stage would make something else of the same input. A source's or sink's place does not."""
-        decisive = [node for node in members if not (self._traits[node].source or self._traits[node].sink)]
-        nodes = [f"{node}@{self._checked.nodes[node].config_hash}" for node in decisive]
+    def _config(self, foreign: Sequence[str], steps: Sequence[str], wires: Sequence[Wire]) -> str:
+        """Changes when the stage would make something else of the same input. A source's or sink's place does not.
+
+        What a topic of other programs is read as is up to its node, whose name the documents bear too.
+        """
+        nodes = [f"{node}@{self._checked.nodes[node].config_hash}" for node in (*foreign, *steps)]
         ways = sorted(f"{wire.origin}:{wire.port}>{wire.to}" for wire in wires)
         return content_hash(*nodes, *ways)[:8]
 

@@ -94,6 +94,8 @@ class TopicReader:
         self._committed: dict[TopicPartition, int] = {}
         self._first = dict(first or {})
         self._held: list[LogRecord] = []
+        if until is not None:
+            self._note(())  # what is through already may never be read
 
     def end_at(self, ends: Mapping[TopicPartition, int]) -> None:
         """Everything upstream is through: the input ends at these offsets."""

@@ -46,6 +46,11 @@ class Sweeping:
     send: Send
     _passed: set[str] = field(default_factory=set, init=False)
 
+    def begin(self) -> None:
+        """Before anything is written: sinks may get lanes from now on that they were known not to hold."""
+        if self.stage.sinks and not self.memory.knows_lanes(self._mark):
+            self.memory.has_lanes("")
+
     def own_sources(self) -> None:
         """Everything that the stage's own sources hold is through."""
         memory = self.memory
@@ -100,12 +105,18 @@ class Sweeping:
         self._passed |= sources.keys()
         if not self.stage.sinks or not self._passed >= self.plan.sources_of(self.stage):
             return
-        ids = sorted(self.nodes)
-        kept = {lane_of(self.plan.graph, sink, source) for sink in ids for source in (*ids, "")}
-        mark = content_hash(*sorted(kept))
-        if self.memory.knows_lanes(mark):
+        if self.memory.knows_lanes(self._mark):
             return
         for outlet in self.outlets:
             if isinstance(outlet, SinkOutlet):
-                outlet.forget_lanes(kept)
-        self.memory.has_lanes(mark)
+                outlet.forget_lanes(self._lanes)
+        self.memory.has_lanes(self._mark)
+
+    @property
+    def _lanes(self) -> set[str]:
+        """Every lane that the nodes of the graph may write to."""
+        return {lane_of(self.plan.graph, sink, source) for sink in self.nodes for source in (*self.nodes, "")}
+
+    @property
+    def _mark(self) -> str:
+        return content_hash(*sorted(self._lanes))

@@ -146,6 +146,7 @@ class Work:
             book=self.book,
             send=self._send,
         )
+        self._sweeping.begin()
 
     def ends_now(self) -> Mapping[TopicPartition, int] | None:
         """For a stage that only reads topics of other programs, once: where they end now. Else None."""

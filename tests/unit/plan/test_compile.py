@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from nvisy.catalog import Catalog
 from nvisy.errors import GraphError
 from nvisy.graph.parse import parse
 from nvisy.graph.validate import check
 from nvisy.plan.compile import compile_graph
 from nvisy.plan.model import Plan
-from tests.unit.graph.fakes import CATALOG
+from nvisy.topics import connector as topic_connector
+from tests.unit.graph.fakes import CATALOG, DESCRIPTORS
 
 SOURCE = {"type": "source", "provider": "object/files", "params": {"path": "docs"}}
 CHUNK = {"type": "action", "action": "chunk"}
@@ -24,7 +26,9 @@ FANIN = {"type": "fanin"}
 BRANCH = {"type": "branch", "params": {"routes": [{"port": "a", "when": "true"}], "default": "b"}}
 
 
-def plan_of(nodes: dict[str, dict[str, Any]], *edges: str | dict[str, Any]) -> Plan:
+def plan_of(
+    nodes: dict[str, dict[str, Any]], *edges: str | dict[str, Any], catalog: Catalog = CATALOG
+) -> Plan:
     import json
 
     def edge(text: str | dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def plan_of(nodes: dict[str, dict[str, Any]], *edges: str | dict[str, Any]) -> P
         "nodes": [{"id": name, **node} for name, node in nodes.items()],
         "edges": [edge(one) for one in edges],
     }
-    return compile_graph(check(parse(json.dumps(graph)), CATALOG, {}))
+    return compile_graph(check(parse(json.dumps(graph)), catalog, {}))
 
 
 def shape(plan: Plan) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
@@ -162,6 +166,21 @@ def test_a_stage_has_another_config_when_a_node_of_it_has() -> None:
     assert one.stage("text").config != other.stage("text").config
     assert one.stage("index").config == other.stage("index").config
     assert one.stage("files").config == other.stage("files").config
+
+
+def test_a_stage_has_another_config_when_a_topic_is_read_as_something_else_or_under_another_name() -> None:
+    catalog = Catalog.of([*(one for one in DESCRIPTORS if one.name != "topic"), *topic_connector.DESCRIPTORS])
+
+    def config(node: str, text: str) -> str:
+        topic = {"type": "source", "provider": "topic", "params": {"topic": "articles", "text": text}}
+        nodes = {node: topic, "chunk": CHUNK, "embed": EMBED, "index": INDEX}
+        return (
+            plan_of(nodes, f"{node}>chunk", "chunk>embed", "embed>index", catalog=catalog)
+            .stage("chunk")
+            .config
+        )
+
+    assert len({config("articles", "body"), config("articles", "title"), config("papers", "body")}) == 3
 
 
 @pytest.mark.parametrize("name", ["g.dlq", "g.state", "g.embed"])

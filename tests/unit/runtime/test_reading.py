@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,8 +12,8 @@ from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Flight, Ticket
-from nvisy.runtime.reading import ReadingThread
-from nvisy.topics.log import TopicPartition
+from nvisy.runtime.reading import ReadingThread, TopicReader
+from nvisy.topics.log import LogRecord, TopicPartition
 
 AT = TopicPartition("t", 0)
 
@@ -91,3 +91,20 @@ def test_reading_pauses_while_the_credit_is_used_up() -> None:
     assert [flight.ticket.offset for flight in thread.take(1.0)] == [3]
     thread.stop()
     thread.join()
+
+
+class Quiet:
+    """A session that has read everything below offset 5 in an earlier life."""
+
+    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
+        return ()
+
+    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
+        return all(end <= 5 for end in ends.values())
+
+
+@pytest.mark.parametrize(("end", "is_complete"), [(5, True), (6, False)])
+def test_a_topic_that_was_read_in_an_earlier_life_is_complete_without_being_read(
+    end: int, *, is_complete: bool
+) -> None:
+    assert TopicReader(Quiet(), {}, until={AT: end}).complete is is_complete
