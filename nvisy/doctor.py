@@ -26,8 +26,8 @@ from nvisy.runtime.settings import Settings
 OLDEST, BEYOND = (3, 11), (3, 13)
 LOW_BYTES = 1 << 30
 _SOME_SCHEMA = 1
-_PACKAGES = ("nvisy", "nvisy-object", "nvisy-vector", "bytewax", "confluent-kafka", "apsw", "sqlite-vec")
-_OPTIONAL = {"nvisy-object": "pip install 'nvisy[object]'", "nvisy-vector": "pip install 'nvisy[vector]'"}
+_OPTIONAL = {f"nvisy-{extra}": f"pip install 'nvisy[{extra}]'" for extra in ("object", "sql", "vector")}
+_PACKAGES = ("nvisy", *_OPTIONAL, "bytewax", "confluent-kafka", "apsw", "sqlite-vec")
 
 
 @dataclass(frozen=True, slots=True)

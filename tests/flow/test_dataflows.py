@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
 from nvisy.connector.sink import Hit
 from nvisy.graph.model import Graph
@@ -160,6 +161,13 @@ def test_the_graph_written_in_python_is_the_graph_in_the_file():
     built = runpy.run_path(str(ROOT / "dataflows" / "code" / "branch_and_fanout.py"))["build"]()
     loaded = Graph.load(ROOT / "dataflows" / "branch_and_fanout.json")
     assert built.value() == {name: value for name, value in loaded.value().items() if name != "$schema"}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_an_editor_that_goes_by_the_schema_finds_no_fault(name: str):
+    schema = orjson.loads((ROOT / "schemas" / "graph.schema.json").read_bytes())
+    graph = orjson.loads((ROOT / "dataflows" / name).read_bytes())
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(graph)] == []
 
 
 @pytest.mark.parametrize("name", [*GRAPHS, "code/branch_and_fanout.py"])

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -45,6 +46,14 @@ class TableParams(BaseModel):
     where: str = Field("", description="Only rows for which this holds: a condition in SQL.")
 
 
+def _by_name(table: Any) -> Any:
+    return {"table": table} if isinstance(table, str) else table
+
+
+NamedTable = Annotated[TableParams, BeforeValidator(_by_name, json_schema_input_type=str | TableParams)]
+"""A table, for which its name is enough."""
+
+
 class PostgresParams(Params):
     """Which tables of which database."""
 
@@ -53,7 +62,7 @@ class PostgresParams(Params):
         "cdc",
         description="`cdc`: every change, by logical replication. `query`: rows whose `cursor` rose, by looking again.",
     )
-    tables: tuple[TableParams, ...] = Field(
+    tables: tuple[NamedTable, ...] = Field(
         min_length=1, description='Tables by name, or `{"table": …, "columns": […], "where": …}`.'
     )
     slot: SlotName | None = Field(
@@ -85,13 +94,6 @@ class PostgresParams(Params):
         1.0, alias="pollSeconds", gt=0, description="With `query`: how often to look when followed."
     )
     workers: int = Field(2, ge=1, le=16, description="Connections that the first reading uses side by side.")
-
-    @field_validator("tables", mode="before")
-    @classmethod
-    def _names_are_enough(cls, tables: Any) -> Any:
-        if isinstance(tables, str) or not isinstance(tables, list | tuple):
-            return tables
-        return [{"table": table} if isinstance(table, str) else table for table in tables]
 
     @field_validator("tables")
     @classmethod

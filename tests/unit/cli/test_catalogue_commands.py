@@ -103,6 +103,8 @@ def test_every_finding_of_the_doctor_that_is_not_ok_says_what_to_do(tmp_path: Pa
         "disk",
         "model",
     }
+    listed = next(one.detail for one in findings if one.name == "packages" and one.state == "ok")
+    assert all(f"nvisy-{name} " in listed for name in ("object", "sql", "vector"))
     wrong = {one.name: one for one in findings if one.state != "ok"}
     assert (wrong["log"].exit_code, wrong["registry"].exit_code) == (2, 3)
     assert all(one.fix for one in wrong.values())
