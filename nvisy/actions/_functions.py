@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import sys
@@ -45,6 +46,15 @@ def find(reference: str, folder: Path) -> FunctionType:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise _refused(f"`{reference}` is async", "write it with a plain `def`")
     return function
+
+
+def revision(reference: str, folder: Path) -> str:
+    """Hash of the file that the function is written in; empty for one that has no file to be read."""
+    code = find(reference, folder).__code__
+    try:
+        return hashlib.sha256(Path(code.co_filename).read_bytes()).hexdigest()[:12]
+    except OSError:
+        return ""
 
 
 def check_call(function: FunctionType, params: Mapping[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""`python`: calls a user's function on typed primitives."""
+"""`python`: calls a user's function on typed primitives.
+
+The file that the function is written in is part of the node's configuration: when it is edited, everything is processed
+by it again. What that file imports is not looked at.
+"""
 
 from __future__ import annotations
 
@@ -139,11 +143,16 @@ def _outgoing(emitted: type[Primitive], incoming: Shape) -> Shape:
     return Shape(emitted, raw=incoming.raw and issubclass(emitted, Document))
 
 
+def _revision(params: PythonParams) -> str:
+    return _functions.revision(params.function, params.folder.absolute())
+
+
 DESCRIPTOR = ActionDescriptor(
     name="python",
     summary="Calls a function of yours on each primitive; its annotations say what it takes and returns.",
     params=PythonParams,
     shape=_shape,
     build=_build,
+    revision=_revision,
     example={"function": "steps:clean"},
 )

@@ -106,6 +106,8 @@ class ActionDescriptor:
         build: Makes the action in the process that runs it.
         cut: Whether a topic follows it by default: what is dear to make again is kept.
         whole_stream: It has to see every partition in one process, and runs as a stage of its own.
+        revision: `(params) -> revision` of what decides beside the parameters what it makes, such as the code of a
+            function: with another one, its input is processed again.
     """
 
     name: str
@@ -115,6 +117,7 @@ class ActionDescriptor:
     build: Callable[[Any, Context], Action]
     cut: bool = False
     whole_stream: bool = False
+    revision: Callable[[Any], str] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -31,7 +31,9 @@ def graph_hash(graph: Graph) -> str:
     return _digest(kept)[:32]
 
 
-def config_hash(node: Node, params: BaseModel | None = None, models: Iterable[str] = ()) -> str:
+def config_hash(
+    node: Node, params: BaseModel | None = None, models: Iterable[str] = (), revision: str = ""
+) -> str:
     """What a node does to what passes, as 8 hexadecimal digits; part of every primitive's `steps`.
 
     Args:
@@ -39,12 +41,14 @@ def config_hash(node: Node, params: BaseModel | None = None, models: Iterable[st
         params: Its typed parameters. Those that have their default value count for nothing, written out or not, so
             that a parameter that a later version adds changes no hash.
         models: Models it uses, `name@revision`.
+        revision: Of what decides beside its parameters what it does, such as a user's code; empty where nothing does.
     """
     written = dict(_node_value(node).get("params") or {})
     defaults = _defaults(params) if params is not None else {}
     written = {name: value for name, value in written.items() if defaults.get(name, _NOTHING) != value}
     kind = node.action if isinstance(node, ActionNode) else getattr(node, "provider", node.type)
-    return _digest({"kind": kind, "params": written, "models": sorted(models)})[:8]
+    decisive = {"kind": kind, "params": written, "models": sorted(models)}
+    return _digest(decisive | ({"revision": revision} if revision else {}))[:8]
 
 
 def _node_value(node: Node) -> dict[str, Any]:

@@ -193,7 +193,9 @@ def _without(faults: list[Fault], draft: Draft) -> Graph:
 
 
 def _node(typed: TypedNode, flow: Flow) -> CheckedNode:
-    hashed = config_hash(typed.node, typed.params, flow.models)
+    decides = typed.descriptor.revision if isinstance(typed.descriptor, ActionDescriptor) else None
+    revision = decides(typed.params) if decides is not None else ""
+    hashed = config_hash(typed.node, typed.params, flow.models, revision)
     return CheckedNode(
         node=typed.node,
         descriptor=typed.descriptor,

@@ -29,8 +29,8 @@ from nvisy.topics.partitioner import partition_of
 
 BATCH = 500
 FOLLOW_WAIT_S = 0.5
-MASS_DELETE_COUNT = 100
-MASS_DELETE_SHARE = 0.3
+MASS_DELETES = ((100, 0.3), (20, 0.5))
+"""More than so many keys gone, and more than such a share of all: not believed. Nor is an empty listing."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class ListingReader:
         self._failed_before: frozenset[str] = frozenset()
         self._flights = self._passes()
         self._confirms_all = False
+        self._found_any = False
         self._asked_again = threading.Event()
         self._again = False
         self.ended = False
@@ -171,7 +172,9 @@ class ListingReader:
         self._confirms_all = True
         self._failed_before = frozenset(self._spec.failed_keys())
         loose: list[Item] = []
+        self._found_any = False
         for entry in self._source.scan():
+            self._found_any = True
             match entry:
                 case Item():
                     loose.append(entry)
@@ -282,7 +285,9 @@ class ListingReader:
 
     def _deletes_are_held_back(self) -> bool:
         count, held = self._known.count_unseen(), len(self._known)
-        if count <= MASS_DELETE_COUNT or count <= held * MASS_DELETE_SHARE or self._spec.allow_mass_delete:
+        too_many = any(count > most and count > held * share for most, share in MASS_DELETES)
+        is_emptied = count > 1 and not self._found_any  # as a folder is that is not mounted
+        if self._spec.allow_mass_delete or not (too_many or is_emptied):
             return False
         message = (
             f"source {self._spec.node}: {count} of {held} documents are gone from the listing; if that is"

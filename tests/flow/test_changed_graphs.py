@@ -80,3 +80,16 @@ def test_a_function_that_ends_its_process_is_never_taken_for_the_end_of_the_inpu
     if "_exit" not in ending:
         assert embedded.keys() == {"a.md"}
         assert [letter.key for letter in embedded.dead_letters()] == ["b.md"]
+
+
+def test_a_function_that_is_edited_is_applied_to_everything(embedded: Pipeline) -> None:
+    embedded.write({"a.md": "One River", "b.md": "Two Stones"})
+    function = "def step(document):\n    return document.replaced(text=document.text.{}())\n"
+    step = {"id": "step", "type": "action", "action": "python", "params": {"function": "mine:step"}}
+    embedded.graph["nodes"].insert(2, step)
+    embedded.graph["edges"][1]["to"] = "step"
+    embedded.graph["edges"].append({"from": "step", "to": "chunk"})
+    for how, expected in (("upper", "ONE RIVER"), ("lower", "one river")):
+        (embedded.folder / "mine.py").write_text(function.format(how))
+        embedded.run()
+        assert [hit.text for hit in embedded.records(key="a.md")] == [expected]

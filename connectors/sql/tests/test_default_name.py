@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from nvisy_sql.postgres import default_name
 
 

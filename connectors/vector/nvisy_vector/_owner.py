@@ -55,7 +55,8 @@ def verify(marker: Marker, owner: Owner, distance: str, where: str, *, adopt: bo
         raise Refused(
             f'{where} was written from the log "{theirs.log}", '
             f'and this run reads the log "{owner.log}", '
-            f"whose versions cannot be compared with it: run with the former log; if that is gone, run with "
+            f"whose versions cannot be compared with it: run with the former log (the embedded one lies in .nvisy "
+            f"of the folder that nvisy is run in, unless NVISY_STATE names another); if that is gone, run with "
             f"--adopt, which reads everything again and keeps what has not changed; "
             f'or give this sink another "collection"'
         )

@@ -256,3 +256,13 @@ def test_a_failing_function_rejects_its_document_and_says_where(folder, function
 def test_a_function_may_say_itself_that_it_is_to_be_tried_again(folder):
     with pytest.raises(Transient):
         call(folder, "busy", Document(text=""))
+
+
+def test_an_edited_file_is_another_revision(tmp_path):
+    params = PythonParams(function="editing:step", folder=tmp_path)
+    revisions = []
+    for source in ("def step(item):\n    return item\n", "def step(item):\n    return None\n"):
+        (tmp_path / "editing.py").write_text(source)
+        revisions.append(DESCRIPTOR.revision(params))
+    assert revisions[0] != revisions[1]
+    assert DESCRIPTOR.revision(params) == revisions[1]

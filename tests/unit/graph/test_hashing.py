@@ -64,3 +64,9 @@ def test_a_secret_leaves_no_trace_in_a_hash():
 
 def test_hashes_have_a_fixed_length():
     assert (len(hash_of()), len(config_of("chunk"))) == (32, 8)
+
+
+def test_the_code_behind_a_node_is_part_of_its_configuration():
+    node = checked(chain()).nodes["chunk"].node
+    hashes = {config_hash(node), config_hash(node, revision="one"), config_hash(node, revision="two")}
+    assert len(hashes) == 3

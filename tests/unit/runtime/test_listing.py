@@ -229,6 +229,37 @@ def test_a_listing_without_a_third_of_the_documents_is_not_believed(many):
         many.run()
 
 
+@pytest.mark.parametrize("gone", [2, 20, 39])
+def test_an_empty_listing_is_not_believed(tmp_path, gone):
+    runs = Runs(MemoryFolder({f"{n:04}": str(n) for n in range(gone)}), tmp_path / "known.db")
+    runs.run()
+    for n in range(gone):
+        runs.folder.remove(f"{n:04}")
+    with pytest.raises(Refused, match=f"{gone} of {gone} documents are gone"):
+        runs.run()
+    assert len(runs.run(allow_mass_delete=True)) == gone
+
+
+def test_the_last_document_may_go(tmp_path):
+    runs = Runs(MemoryFolder({"a": "1"}), tmp_path / "known.db")
+    runs.run()
+    runs.folder.remove("a")
+    assert runs.run() == ["delete a"]
+
+
+@pytest.mark.parametrize(("gone", "is_believed"), [(20, True), (21, False)])
+def test_of_few_documents_most_may_not_go(tmp_path, gone, is_believed):
+    runs = Runs(MemoryFolder({f"{n:04}": str(n) for n in range(30)}), tmp_path / "known.db")
+    runs.run()
+    for n in range(gone):
+        runs.folder.remove(f"{n:04}")
+    if is_believed:
+        assert len(runs.run()) == gone
+    else:
+        with pytest.raises(Refused, match="21 of 30 documents"):
+            runs.run()
+
+
 def test_it_is_believed_when_that_is_said(many):
     for n in range(300):
         many.folder.remove(f"{n:04}")
