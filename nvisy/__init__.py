@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nvisy.asynchronous import run_async, search_async
     from nvisy.connector.sink import Hit
     from nvisy.graph.model import Graph
-    from nvisy.query import records, search
+    from nvisy.query import embed, records, search
     from nvisy.runtime.counters import Report
     from nvisy.runtime.run import run
 
@@ -29,6 +29,7 @@ __all__ = [
     "Graph",
     "Hit",
     "Report",
+    "embed",
     "errors",
     "primitives",
     "records",
@@ -42,6 +43,7 @@ _HOMES = {
     "Graph": "nvisy.graph.model",
     "Hit": "nvisy.connector.sink",
     "Report": "nvisy.runtime.counters",
+    "embed": "nvisy.query",
     "records": "nvisy.query",
     "run": "nvisy.runtime.run",
     "run_async": "nvisy.asynchronous",

@@ -32,7 +32,7 @@ def search(
 
     Args:
         graph: Whose index to ask.
-        question: Any text; the graph's own model embeds it.
+        question: Any text but an empty one; the graph's own model embeds it.
         k: How many, at least 1.
         filter: Which records count, such as `metadata.lang == 'en'`; see `nvisy.expressions.filter`.
         sink: Id of the sink node; the graph's first unless given.
@@ -41,10 +41,11 @@ def search(
     Raises:
         GraphError: The graph is wrong.
         ExpressionError: The filter is.
-        UsageError: There is no such sink, or it is not one that can be asked.
+        UsageError: The question is empty, or there is no such sink, or it is not one that can be asked.
         Refused: There is no collection yet, or its vectors are of another model than the graph's.
         Unreachable: The store does not answer.
     """
+    _not_empty(question)
     if k < 1:
         raise UsageError(f"k is {k}: ask for at least one record")
     where = parse_filter(filter) if filter else None
@@ -53,6 +54,35 @@ def search(
     with closing(_index(checked, node, settings)) as index:
         vector = _embedded(question, checked, checked.nodes[node], index)
         return list(index.search(vector, min(k, MOST_RECORDS), where))
+
+
+def embed(
+    graph: Graph | CheckedGraph,
+    question: str,
+    *,
+    sink: str | None = None,
+    settings: Settings | None = None,
+) -> list[float]:
+    """The vector of a question, to ask the store with its own client: by the model of the records it holds.
+
+    Args:
+        graph: Whose index is to be asked.
+        question: Any text but an empty one.
+        sink: Id of the sink node; the graph's first unless given.
+        settings: Where caches lie; from the environment unless given.
+
+    Raises:
+        GraphError: The graph is wrong.
+        UsageError: The question is empty, or there is no such sink, or it is not one that can be asked.
+        Refused: There is no collection yet, or its vectors are of another model than the graph's.
+        Unreachable: The store does not answer.
+    """
+    _not_empty(question)
+    checked = _checked(graph)
+    node = _sink(checked, sink)
+    with closing(_index(checked, node, settings)) as index:
+        vector: list[float] = _embedded(question, checked, checked.nodes[node], index).tolist()
+        return vector
 
 
 def records(
@@ -83,6 +113,11 @@ def records(
 def _streamed(index: Index, key: str | None) -> Iterator[Hit]:
     with closing(index):
         yield from index.records(key)
+
+
+def _not_empty(question: str) -> None:
+    if not question.strip():
+        raise UsageError("the question is empty")
 
 
 def _checked(graph: Graph | CheckedGraph) -> CheckedGraph:

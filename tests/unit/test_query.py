@@ -17,7 +17,7 @@ from nvisy.errors import ExpressionError, Refused, UsageError
 from nvisy.graph.validate import CheckedGraph
 from nvisy.models.hash import DESCRIPTOR as HASH
 from nvisy.primitives import Span
-from nvisy.query import records, search
+from nvisy.query import embed, records, search
 from tests.unit.graph.fakes import DESCRIPTORS, NODES, chain, checked
 
 HITS = (
@@ -76,6 +76,23 @@ def test_a_question_is_embedded_as_the_graph_embeds_its_texts() -> None:
     assert np.array_equal(vector, with_params.embed(["alpha beta"]).vectors[0])
     assert (k, where) == (1, None)
     assert index.closed
+
+
+def test_the_vector_of_a_question_is_the_one_that_a_search_asks_with() -> None:
+    index = MemoryIndex()
+    vector = embed(graph(index), "alpha beta", sink="index")
+    search(graph(index), "alpha beta")
+    assert vector == index.asked[0][0].tolist()
+    assert index.closed
+    with pytest.raises(Refused, match="and the graph embeds with"):
+        embed(graph(MemoryIndex(model="local/hash@0")), "alpha")
+
+
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_an_empty_question_is_no_question(question: str) -> None:
+    for ask in (search, embed):
+        with pytest.raises(UsageError, match="the question is empty"):
+            ask(graph(MemoryIndex()), question)
 
 
 def test_a_filter_reaches_the_store_as_a_tree() -> None:

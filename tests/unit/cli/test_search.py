@@ -36,6 +36,11 @@ def test_what_is_found_is_a_list_for_machines(nvisy: Call, graph: Path) -> None:
     ]
 
 
+def test_an_empty_question_is_wrong_usage(nvisy: Call, graph: Path) -> None:
+    ended = nvisy("search", graph, "")
+    assert (ended.code, ended.err) == (2, "nvisy: the question is empty\n")
+
+
 def test_a_filter_that_does_not_compile_is_wrong_usage(nvisy: Call, graph: Path) -> None:
     ended = nvisy("search", graph, "alpha", "--filter", "lang ==")
     assert ended.code == 2
