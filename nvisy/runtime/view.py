@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import orjson
 
 from nvisy.runtime.supervisor import StageView
-from nvisy.topics.log import Log, Seat
+from nvisy.topics.log import Log, Seat, TopicPartition
 
 FORMAT = 1
 RATE_S = 10.0
 _VIEW = "view"
+
+_Done = Mapping[str | TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Observer:
     """Makes views of stages out of what the supervisor knows, and remembers what only time shows."""
 
     def __init__(self) -> None:
-        self._done: dict[str, deque[tuple[float, int]]] = {}
+        self._done: dict[str, deque[tuple[float, _Done]]] = {}
         self._errors: dict[str, tuple[str, int]] = {}
 
     def see(self, views: Mapping[str, StageView]) -> Mapping[str, StageSaid]:
@@ -122,26 +124,34 @@ class Observer:
             status=copies[0].status,
             config=next((view.seat.config for view in copies if view.seat), ""),
             in_flight=sum(view.in_flight for view in copies),
-            rate=self._rate(stage, sum(map(_done, copies))),
+            rate=self._rate(stage, _done(copies)),
             waiting=waiting,
             lives=sum(view.lives for view in copies),
             last_error=last_error,
             last_error_ms=last_error_ms,
         )
 
-    def _rate(self, stage: str, done: int) -> float:
+    def _rate(self, stage: str, done: _Done) -> float:
         now = time.monotonic()
         seen = self._done.setdefault(stage, deque())
+        if seen and seen[0][1].keys() != done.keys():
+            seen.clear()  # where a stage stands is heard a while after its start; until then nothing got through
         seen.append((now, done))
         while now - seen[0][0] > RATE_S:
             seen.popleft()
         first, before = seen[0]
-        return round(max(0, done - before) / (now - first), 1) if now > first else 0.0
+        n_done = sum(done.values()) - sum(before.values())
+        return round(max(0, n_done) / (now - first), 1) if now > first else 0.0
 
 
-def _done(view: StageView) -> int:
-    """Changes that got through a stage: what its source gave, else how far it has read its topics."""
-    source = next((inlet.node for inlet in view.stage.inlets if inlet.kind == "source"), "")
+def _done(copies: Sequence[StageView]) -> _Done:
+    """Changes that got through a stage: what its source gave, else how far its topics are read, by partition."""
+    stage = copies[0].stage
+    source = next((inlet.node for inlet in stage.inlets if inlet.kind == "source"), "")
     if source:
-        return view.counters.node(source).emitted
-    return sum(view.committed.values())
+        return {source: sum(view.counters.node(source).emitted for view in copies)}
+    read: dict[str | TopicPartition, int] = {}
+    for view in copies:  # each knows how far all of them are
+        for at, offset in view.committed.items():
+            read[at] = max(offset, read.get(at, 0))
+    return read
