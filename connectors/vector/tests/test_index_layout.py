@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import closing
 from dataclasses import replace
@@ -23,6 +24,25 @@ from .qdrant_double import QdrantDouble
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "index-layout.md").read_text()
 DIMENSIONS = 256
 VECTOR = vector_of("one", DIMENSIONS).tolist()
+GRAPH = {
+    "name": "docs",
+    "nodes": [
+        {"id": "files", "type": "source", "provider": "object/files", "params": {"path": "."}},
+        {"id": "text", "type": "action", "action": "extract"},
+        {"id": "embed", "type": "action", "action": "embed", "params": {"model": "local/hash"}},
+        {
+            "id": "index",
+            "type": "sink",
+            "provider": "vector/sqlite",
+            "params": {"path": "index.db", "collection": "docs"},
+        },
+    ],
+    "edges": [
+        {"from": "files", "to": "text"},
+        {"from": "text", "to": "embed"},
+        {"from": "embed", "to": "index"},
+    ],
+}
 
 
 def example(language, store):
@@ -31,8 +51,8 @@ def example(language, store):
     return found.group(1)
 
 
-def fill(sink):
-    sink.prepare(replace(OWNER, dimensions=DIMENSIONS))
+def fill(sink, **owner):
+    sink.prepare(replace(OWNER, dimensions=DIMENSIONS, **owner))
     with closing(sink.open(1)) as writer:
         writer.apply(
             [
@@ -65,6 +85,16 @@ def test_it_names_every_field_and_the_layout():
     table = DOCUMENT[DOCUMENT.index("## A record") : DOCUMENT.index("## Names")]
     assert set(re.findall(r"`(\w+)`", table)) >= {*READABLE, "embedding"}
     assert f"layout\n**{FORMAT}**" in DOCUMENT
+
+
+def test_a_question_is_embedded_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
+    fill(SqliteSink(SqliteParams(path=Path("index.db"), collection="docs")), model="local/hash@1")
+    scope = {}
+    exec(example("python", "question"), scope)
+    assert len(scope["vector"]) == DIMENSIONS
+    assert len(run("sqlite", vector=scope["vector"])) == 2
 
 
 def test_sqlite_is_queried_as_it_says(tmp_path, monkeypatch):
