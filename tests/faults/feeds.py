@@ -76,13 +76,12 @@ class KafkaTopic:
     """A topic of a broker, by the client of Kafka alone; keys go to partitions in a way of its own."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        from confluent_kafka import Producer
         from confluent_kafka.admin import AdminClient
 
         self._topic = topic
         self._settings = {"bootstrap.servers": bootstrap, "log_level": 0}
         self._admin = AdminClient(self._settings)
-        self._producer = Producer({**self._settings, "acks": "all", "linger.ms": 0})
+        self._producer = self._new_producer()
         self.partitions = 0
 
     def create(self, partitions: int) -> None:
@@ -96,11 +95,9 @@ class KafkaTopic:
 
     def delete(self) -> None:
         """It is gone."""
-        from confluent_kafka import Producer
-
         self._admin.delete_topics([self._topic])[self._topic].result(WITHIN_S)
         self._until(there=False)
-        self._producer = Producer({**self._settings, "acks": "all", "linger.ms": 0})
+        self._producer = self._new_producer()
 
     def add_partitions(self, total: int) -> None:
         """So many in all from now on; keys move."""
@@ -114,6 +111,7 @@ class KafkaTopic:
             if time.monotonic() > until:
                 raise TimeoutError(f"{self._topic} did not get its partitions")
         self.partitions = total
+        self._producer = self._new_producer()
 
     def send(self, key: bytes, value: bytes | None) -> None:
         """Append a record."""
@@ -131,6 +129,12 @@ class KafkaTopic:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _new_producer(self) -> Any:
+        """One that knows nothing of what the topic was like before."""
+        from confluent_kafka import Producer
+
+        return Producer({**self._settings, "acks": "all", "linger.ms": 0})
 
     def _until(self, *, there: bool) -> None:
         until = time.monotonic() + WITHIN_S
