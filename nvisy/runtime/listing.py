@@ -65,7 +65,10 @@ class Listing:
 
 
 class ListingReader:
-    """Lists a source again and again (once, unless it is followed) and yields the changes as flights."""
+    """Lists a source again and again (once, unless it is followed) and yields the changes as flights.
+
+    What it counts as received is every item of the first pass, and of later ones what they found to do.
+    """
 
     def __init__(
         self, source: ListingSource, known: KnownKeys, spec: Listing, counters: NodeCounters
@@ -82,6 +85,7 @@ class ListingReader:
         self._flights = self._passes()
         self._confirms_all = False
         self._found_any = False
+        self._is_first_pass = True
         self._asked_again = threading.Event()
         self._again = False
         self.ended = False
@@ -150,6 +154,7 @@ class ListingReader:
         while True:
             groups: dict[str, bytes] = {}
             yield from self._pass(groups)
+            self._is_first_pass = False
             # Only when all of it stands in the log is a group known as a whole, and the next listing worth comparing.
             while self._n_committed < self._sequence:
                 yield None
@@ -221,7 +226,8 @@ class ListingReader:
 
     def _items(self, items: Sequence[Item]) -> Iterator[Flight | None]:
         answers = self._known.see([item.key for item in items])
-        self._counters.received += len(items)
+        if self._is_first_pass:
+            self._counters.received += len(items)
         for item, known in zip(items, answers, strict=True):
             if known.seen:
                 twice = (
@@ -306,6 +312,8 @@ class ListingReader:
     def _flight(self, change: Change, raw: bytes) -> Flight:
         ticket = Ticket(self._at, self._sequence)
         self._sequence += 1
+        if not self._is_first_pass:
+            self._counters.received += 1
         return Flight(change, ticket, raw)
 
     def _origin(self, key: str, uri: str) -> Provenance:

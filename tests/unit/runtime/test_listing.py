@@ -322,6 +322,17 @@ def test_following_sees_what_happens_later(runs):
         assert follow(runs, reader, 10) == ["delete b"]
 
 
+def test_later_passes_count_what_they_found_to_do(runs):
+    with closing(runs.known()) as known:
+        reader = runs.reader(known, follow=True)
+        follow(runs, reader, 20)
+        assert runs.counters.received == 3
+        runs.folder.put("d", "new")
+        runs.folder.remove("b")
+        follow(runs, reader, 20)
+        assert (runs.counters.received, runs.counters.emitted) == (5, 5)
+
+
 # Dead letters.
 
 
