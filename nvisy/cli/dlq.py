@@ -13,7 +13,7 @@ import typer
 from nvisy.cli import letters as options
 from nvisy.cli.graphs import AsJson, GraphFile
 from nvisy.cli.letters import when
-from nvisy.cli.output import one_line, printable, say, say_json, say_table
+from nvisy.cli.output import hexdump, one_line_shown, printable, say, say_json, say_table
 from nvisy.cli.replaying import code_of_outcomes, replay_letters, say_outcomes, standing_if_interrupted
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
@@ -26,7 +26,8 @@ from nvisy.runtime.run import owner_name
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import Headers, Log
 
-_SHOWN_BYTES = 2_000
+_SHOWN_CHARS = 2_000
+_DUMPED_BYTES = 256
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -45,6 +46,7 @@ def list_open(  # noqa: PLR0917 - one for each option
     """List the dead letters that are open now, oldest first."""
     chosen = options.selection(None, node, kind, retryable, older_than, newer_than, key)
     with _opened(graph) as (log, opened):
+        options.refuse_unknown(chosen, opened, open_entries(log, opened.id))
         letters = chosen.of(open_entries(log, opened.id))
     if as_json:
         say_json([letter.as_json() for letter in letters])
@@ -94,6 +96,7 @@ def drop(  # noqa: PLR0913, PLR0917 - one for each option
     """
     chosen = options.selection(ids, node, kind, retryable, older_than, newer_than, key)
     with _opened(graph) as (log, opened):
+        options.refuse_unknown(chosen, opened, open_entries(log, opened.id))
         asking = Asking(log, opened.id, "drop", options.not_by_accident(chosen, everything=everything))
         with standing_if_interrupted():
             while not asking.by_owner():
@@ -119,6 +122,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one for each option
 
     Each enters once more at the head of the stage that it failed in, unless a newer version of its document has passed
     there. What a model answered before is not paid for again. What failed at a source is read from the source again.
+    A letter that fails again is open under a new id, which is printed.
     A run that is live is asked to do it; else the stages concerned and those below are run, and nothing else. Exits
     with 4 if one is still open, or failed again.
     """
@@ -161,8 +165,8 @@ def _row(letter: DeadLetter) -> tuple[str, ...]:
         when(letter.failed_at_ms),
         letter.node,
         letter.kind,
-        one_line(letter.key, 50),
-        one_line(letter.message, 120),
+        one_line_shown(letter.key, 50),
+        one_line_shown(letter.message, 120),
     )
 
 
@@ -197,7 +201,17 @@ def _content(letter: DeadLetter) -> bytes:
 def _original(letter: DeadLetter, content: bytes) -> str:
     if not letter.original:
         return f"the {letter.size:,} bytes that failed were not kept; they are at {printable(letter.uri)}"
-    shown = printable(content[:_SHOWN_BYTES].decode("utf-8", "backslashreplace"))
-    rest = len(content) - _SHOWN_BYTES
+    text = _text(content)
+    shown = hexdump(content[:_DUMPED_BYTES]) if text is None else printable(text[:_SHOWN_CHARS])
+    rest = len(content) - _DUMPED_BYTES if text is None else len(text[_SHOWN_CHARS:].encode())
+    what = "bytes that failed" + (", which are no text" if text is None else "")
     more = f"\n… {rest:,} more bytes; --json has them all" if rest > 0 else ""
-    return f"the {len(content):,} bytes that failed\n{shown}{more}"
+    return f"the {len(content):,} {what}\n{shown}{more}"
+
+
+def _text(content: bytes) -> str | None:
+    """The text that bytes are, or nothing where they are none."""
+    try:
+        return content.decode() if b"\0" not in content else None
+    except UnicodeDecodeError:
+        return None

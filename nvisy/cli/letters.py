@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from nvisy.cli.durations import seconds
 from nvisy.errors import UsageError
+from nvisy.graph.model import Graph
+from nvisy.runtime.dead_letters import DeadLetter
 from nvisy.runtime.selection import Selection
 
 Ids = Annotated[
@@ -50,6 +53,27 @@ def not_by_accident(chosen: Selection, *, everything: bool) -> Selection:
     if chosen.is_everything is not everything:
         raise UsageError("say which dead letters are meant: ids, options such as --node, or --all alone")
     return chosen
+
+
+def refuse_unknown(chosen: Selection, graph: Graph, letters: Iterable[DeadLetter]) -> None:
+    """Say which nodes and kinds there are, where one is asked for that neither the graph nor an open letter has.
+
+    Raises:
+        UsageError: There is no such node, or letters are open and none is of that kind.
+    """
+    if not (chosen.node or chosen.kind):
+        return
+    nodes, kinds = [node.id for node in graph.nodes], set[str]()
+    for letter in letters:  # a node that the graph no longer has may have left some
+        if letter.node not in nodes:
+            nodes.append(letter.node)
+        kinds.add(letter.kind)
+    if chosen.node and chosen.node not in nodes:
+        raise UsageError(f"graph {graph.id} has no node {chosen.node!r}; there are: {', '.join(nodes)}")
+    if chosen.kind and kinds and chosen.kind not in kinds:
+        raise UsageError(
+            f"no open dead letter is of kind {chosen.kind!r}; there are: {', '.join(sorted(kinds))}"
+        )
 
 
 def when(milliseconds: int) -> str:

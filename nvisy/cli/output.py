@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+_DUMPED_BYTES = 16
+
 
 def say(text: str) -> None:
     """A line, or several, for people."""
@@ -35,8 +37,32 @@ def printable(text: str) -> str:
 
 def one_line(text: str, length: int) -> str:
     """`text` on one line of at most `length` characters."""
-    flat = printable(" ".join(text[: 4 * length].split()))
+    flat = _flat(text[: 4 * length])
     return flat if len(flat) <= length else f"{flat[: length - 1]}…"
+
+
+def one_line_shown(text: str, length: int) -> str:
+    """`text` on one line, cut to `length` characters on a terminal and whole where a program may read it."""
+    return one_line(text, length) if is_terminal() else _flat(text)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads what is written, as far as one can tell."""
+    return sys.stdout.isatty()
+
+
+def hexdump(content: bytes) -> str:
+    """Bytes sixteen to a line, each line with its offset and what of it is ASCII."""
+    lines = []
+    for offset in range(0, len(content), _DUMPED_BYTES):
+        row = content[offset : offset + _DUMPED_BYTES]
+        plain = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        lines.append(f"{offset:06x}  {row.hex(' '):{3 * _DUMPED_BYTES}} {plain}")
+    return "\n".join(lines)
+
+
+def _flat(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _write(text: str) -> None:

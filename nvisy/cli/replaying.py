@@ -10,13 +10,14 @@ from typing import Any
 import typer
 
 from nvisy.cli.graphs import checked_graph
+from nvisy.cli.letters import refuse_unknown
 from nvisy.cli.logs import log_to_stderr
 from nvisy.cli.output import one_line, say, say_json
 from nvisy.cli.run import DEGRADED, Task, summary
 from nvisy.plan.compile import compile_graph
 from nvisy.runtime.asking import Asking, not_readable_again
 from nvisy.runtime.counters import Report
-from nvisy.runtime.dead_letters import DeadLetter
+from nvisy.runtime.dead_letters import DeadLetter, open_entries
 from nvisy.runtime.requests import CLOSED, Answer
 from nvisy.runtime.selection import Selection
 from nvisy.runtime.settings import Settings
@@ -37,6 +38,7 @@ def replay_letters(path: Path, chosen: Selection, *, as_json: bool) -> None:
     checked = checked_graph(path)
     ended: Report | None = None
     with closing(Settings.from_environ().open_log()) as log:
+        refuse_unknown(chosen, checked.graph, open_entries(log, checked.graph.id))
         asking = Asking(log, checked.graph.id, "replay", chosen)
         refused = not_readable_again(checked, compile_graph(checked), asking.letters)
         for letter, why in refused:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nvisy.cli import output
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
 from nvisy.primitives import Change, Document, Provenance
@@ -55,14 +56,19 @@ def filled(nvisy: Call) -> None:
 @pytest.fixture
 def letter(nvisy: Call) -> None:
     """One open dead letter and one that was closed."""
-    origin = Provenance("files", "bad.pdf", "file:///bad.pdf", Version(1, 7), run="run1")
-    failure = Failure("text", "decode", "the file is damaged", attempts=1)
-    ticket = Ticket(TopicPartition("docs.files", 0), 7)
-    flight = Flight(Change(origin), ticket, b"%PDF\x1b[31m\xff", failure)
-    entry = dead_letters.entry("docs", "text", "docs.embed", flight, 1)
+    entry = failed(b"%PDF\x1b[31m\xff", "the file is damaged")
     other = Append("docs.dlq", 0, b"text/docs.embed/files/gone.pdf", b"x")
     closed = dead_letters.closing("docs", other.key, "resolved", 1)
     append("docs.dlq", [entry, other, closed])
+
+
+def failed(content: bytes, message: str) -> Append:
+    """The record of a dead letter."""
+    origin = Provenance("files", "bad.pdf", "file:///bad.pdf", Version(1, 7), run="run1")
+    failure = Failure("text", "decode", message, attempts=1)
+    ticket = Ticket(TopicPartition("docs.files", 0), 7)
+    flight = Flight(Change(origin), ticket, content, failure)
+    return dead_letters.entry("docs", "text", "docs.embed", flight, 1)
 
 
 def test_a_log_without_topics_says_so_and_makes_nothing(nvisy: Call, tmp_path: Path) -> None:
@@ -126,11 +132,52 @@ def test_a_dead_letter_is_shown_once_over_and_its_bytes_cannot_drive_the_termina
     assert facts["attempts"] == "1; the same bytes would fail again"
     assert facts["read"] == "from  docs.files/0/7, by the stage text"
     assert ended.out.count("the file is damaged") == ended.out.count("decode") == 1
-    assert "the 10 bytes that failed\n%PDF\\x1b[31m\\xff\n" in ended.out
+    assert "the 10 bytes that failed, which are no text\n000000  25 50 44 46 1b 5b 33 31 6d ff" in ended.out
+    assert ended.out.endswith(" %PDF.[31m.\n")
     assert "\x1b" not in ended.out
     shown = nvisy("dlq", "show", graph, "0-0", "--json").json()
     assert base64.b64decode(shown["original_base64"]) == b"%PDF\x1b[31m\xff"
     assert shown["headers"]["__connect.errors.topic"] == "docs.files"
+
+
+def test_of_bytes_that_are_no_text_the_first_are_dumped(nvisy: Call, graph: Path) -> None:
+    append("docs.dlq", [failed(bytes(range(256)) * 4, "damaged")])
+    ended = nvisy("dlq", "show", graph, "0-0")
+    _, dump = ended.out.split("\n\n")
+    head, *lines, last = dump.splitlines()
+    assert (head, last) == (
+        "the 1,024 bytes that failed, which are no text",
+        "… 768 more bytes; --json has them all",
+    )
+    assert len(lines) == 16
+    assert lines[4] == "000040  40 41 42 43 44 45 46 47 48 49 4a 4b 4c 4d 4e 4f  @ABCDEFGHIJKLMNO"
+
+
+def test_of_a_long_text_the_beginning_is_shown(nvisy: Call, graph: Path) -> None:
+    append("docs.dlq", [failed(("é" * 3000).encode(), "too long")])
+    shown = nvisy("dlq", "show", graph, "0-0").out
+    assert "the 6,000 bytes that failed\n" + "é" * 2000 + "\n… 2,000 more bytes" in shown
+
+
+def test_a_long_message_is_cut_on_a_terminal_only(
+    nvisy: Call, graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append("docs.dlq", [failed(b"x", "a word\n" * 40)])
+    assert nvisy("dlq", "list", graph).out.count("a word") == 40
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    assert nvisy("dlq", "list", graph).out.endswith("…\n")
+
+
+@pytest.mark.usefixtures("letter")
+@pytest.mark.parametrize("command", ["list", "drop", "replay"])
+def test_nodes_and_kinds_that_are_not_there_are_named_with_those_that_are(
+    nvisy: Call, graph: Path, command: str
+) -> None:
+    ended = nvisy("dlq", command, graph, "--node", "txt")
+    assert ended.code == 2
+    assert "no node 'txt'; there are: files, text, chunk, embed, index" in ended.err
+    ended = nvisy("dlq", command, graph, "--kind", "timeout")
+    assert (ended.code, "is of kind 'timeout'; there are: decode\n" in ended.err) == (2, True)
 
 
 @pytest.mark.usefixtures("letter")
