@@ -17,8 +17,9 @@ from tests.faults.stores import held
 
 STILL_S = 5.0
 SAYS_S = 40.0
-"""A log that is locked, or too small a quorum, is given ten seconds by itself before anybody says so."""
+"""A log that is locked is given ten seconds by itself before anybody says so."""
 UNREACHABLE = 3
+LARGEST_BYTES = 16 << 20
 
 
 def play(cell: Cell) -> None:
@@ -79,7 +80,7 @@ def _said_by_status(cell: Cell, topic: str) -> str:
 
 @contextmanager
 def _blocked(cell: Cell, topic: str) -> Iterator[None]:
-    """Nobody can write to the topic: a broker wants replicas that are not there, or somebody locks the file."""
+    """Nobody can write to the topic: the broker takes no record that is larger than nothing; the file is locked."""
     if cell.setting.log == "embedded":
         path = cell.state / "log" / "topics" / f"{topic}.db"
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -87,14 +88,14 @@ def _blocked(cell: Cell, topic: str) -> Iterator[None]:
             yield
             connection.execute("ROLLBACK")
         return
-    _replicas_wanted(cell, topic, 2)
+    _largest(cell, topic, 1)
     try:
         yield
     finally:
-        _replicas_wanted(cell, topic, 1)
+        _largest(cell, topic, LARGEST_BYTES)
 
 
-def _replicas_wanted(cell: Cell, topic: str, count: int) -> None:
+def _largest(cell: Cell, topic: str, size_bytes: int) -> None:
     from confluent_kafka.admin import (
         AdminClient,
         AlterConfigOpType,
@@ -103,7 +104,7 @@ def _replicas_wanted(cell: Cell, topic: str, count: int) -> None:
         ResourceType,
     )
 
-    wanted = ConfigEntry("min.insync.replicas", str(count), incremental_operation=AlterConfigOpType.SET)
+    wanted = ConfigEntry("max.message.bytes", str(size_bytes), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[wanted])
     admin = AdminClient({"bootstrap.servers": cell.servers.kafka.bootstrap, "log_level": 0})
     for future in admin.incremental_alter_configs([resource]).values():
