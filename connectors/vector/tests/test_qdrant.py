@@ -126,7 +126,7 @@ class Stalls:
         return self._client.batch_update_points(*args, **kwargs)
 
 
-def test_a_zombie_that_wakes_up_in_its_batch_loses_nothing(qdrant):
+def test_failure_07_a_zombie_that_wakes_up_in_its_batch_loses_nothing(qdrant):
     """Version 6 holds X, 7 drops it, 8 has it again: a zombie that was about to write 7 must not delete it."""
     sink = sink_of(qdrant)
     sink.prepare(OWNER)
