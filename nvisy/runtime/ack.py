@@ -17,7 +17,7 @@ class AckTracker:
     the stage is compiled. Used by the reading thread (`register`) and the writing thread (`done`, `positions`).
     """
 
-    def __init__(self, *, max_bytes: int = 64 << 20, max_changes: int = 10_000) -> None:
+    def __init__(self, *, max_bytes: int = 32 << 20, max_changes: int = 10_000) -> None:
         self._lock = threading.Lock()
         self._pending: dict[TopicPartition, deque[int]] = {}
         self._open: dict[Ticket, list[int]] = {}
