@@ -6,7 +6,8 @@ PYTHON := $(shell for python in python3.11 python3.12 python3; do \
 BIN := .venv/bin
 READY := .venv/.ready
 PROJECTS := pyproject.toml connectors/object/pyproject.toml connectors/sql/pyproject.toml connectors/vector/pyproject.toml
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+# How far pip is, is for whoever looks on, and not for the log of a build.
+INSTALL := test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-deps
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
 .DEFAULT_GOAL := help
@@ -19,6 +20,7 @@ setup: $(READY)  ## a virtual environment in .venv, every package pinned by its 
 
 $(READY): constraints.txt $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and neither is on the PATH." >&2; exit 1; }
+	@echo "Fetching some hundred packages into .venv, each checked by its hash: a minute or more, the first time."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --require-hashes -r constraints.txt
 	$(INSTALL) --no-build-isolation -e . -e connectors/object -e connectors/sql -e connectors/vector

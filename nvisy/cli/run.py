@@ -31,7 +31,7 @@ def command(
         bool, typer.Option("--allow-dead-letters", help="Exit with 0 although dead letters remain.")
     ] = False,
     allow_mass_delete: Annotated[
-        bool, typer.Option("--allow-mass-delete", help="Believe a source in which most documents are gone.")
+        bool, typer.Option("--allow-mass-delete", help="Believe a source in which many documents are gone.")
     ] = False,
     adopt: Annotated[
         bool,

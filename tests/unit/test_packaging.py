@@ -61,6 +61,17 @@ def test_a_wheel_announces_the_entry_points_of_its_project(name: str, wheels: di
         assert f"{entry} = {target}" in announced
 
 
+def test_the_setup_says_how_long_it_takes_before_it_starts():
+    told = subprocess.run(
+        ["make", "--dry-run", "--what-if=constraints.txt", "setup"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "a minute or more" in told[: told.index("pip install")]
+
+
 def test_every_requirement_is_pinned_by_hash_and_names_no_index():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if not line.startswith(" ")]
