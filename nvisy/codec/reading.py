@@ -8,7 +8,9 @@ from typing import Any
 
 import fastavro
 import orjson
+from fastavro.read import SchemaResolutionError
 
+from nvisy.codec.evolution import breaks
 from nvisy.codec.safety import readable
 from nvisy.errors import CodecError
 
@@ -84,6 +86,8 @@ def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[st
             )
         else:  # an eighth faster, and no record of ours has a union of records inside
             datum = fastavro.schemaless_reader(source, reading.parsed, reading.into)
+    except SchemaResolutionError as error:
+        raise CodecError(_unresolvable(reading)) from error
     except Exception as error:  # on damaged bytes fastavro raises whatever it stumbles over
         raise CodecError(f"damaged record of {_among(reading)}: {type(error).__name__}") from error
     if source.tell() != len(value):
@@ -99,3 +103,10 @@ def read(value: bytes, start: int, reading: Reading, max_bytes: int) -> tuple[st
 
 def _among(reading: Reading) -> str:
     return " or ".join(sorted(reading.names))
+
+
+def _unresolvable(reading: Reading) -> str:
+    """What of the schema that a record was written with cannot be read as that of today."""
+    faults = breaks(reading.into, reading.parsed)
+    why = f": {faults[0]}" if faults else ""
+    return f"a record of {_among(reading)} was written with a schema that cannot be read as today's{why}"

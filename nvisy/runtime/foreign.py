@@ -74,7 +74,13 @@ class ForeignDecoder:
         elif self._params.primitive != "Document":
             item = self._codec.decode_primitive(record.value, headers=record.headers)
         else:
-            _, fields = self._codec.decode_record(record.value, headers=record.headers)
+            name, fields = self._codec.decode_record(record.value, headers=record.headers)
+            if self._params.envelope == "none" and self._params.text not in fields:
+                raise Rejected(
+                    f"{name} has no field {self._params.text!r}, which is the text: its schema has changed, or "
+                    f'"text" names another field',
+                    kind="decode",
+                )
         if self._params.envelope == "debezium":
             row = debezium.row_of(fields)
             if row is None:

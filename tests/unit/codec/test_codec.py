@@ -1,8 +1,11 @@
 """Changes and primitives, to bytes and back."""
 
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
+import fastavro
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -260,3 +263,23 @@ def test_whatever_is_in_a_primitive_comes_back(item, origin):
         received.content_hash
         == type(item).model_validate(dict(received.__dict__, content_hash="")).content_hash
     )
+
+
+@pytest.mark.parametrize(
+    ("renamed", "reason"),
+    [
+        ({"name": "body"}, "text: has no default"),
+        ({"type": {"type": "array", "items": "string"}}, "text: was array"),
+    ],
+)
+def test_a_schema_that_cannot_be_read_as_todays_is_named_with_the_field_at_fault(tmp_path, renamed, reason):
+    registry = FileRegistry(tmp_path)
+    ours = Codec(registry).encode_primitive(Chunk(text="one"), "ours")
+    schema = orjson.loads(registry.schema(int.from_bytes(ours[1:5], "big")))
+    next(field for field in schema["fields"] if field["name"] == "text").update(renamed)
+    theirs = registry.register("theirs-value", orjson.dumps(schema).decode())
+    value = BytesIO(b"\0" + theirs.to_bytes(4, "big"))
+    value.seek(5)
+    fastavro.schemaless_writer(value, fastavro.parse_schema(schema), {"body": "one", "text": ["one"]})
+    with pytest.raises(CodecError, match=reason):
+        Codec(registry).decode_primitive(value.getvalue())

@@ -10,7 +10,7 @@ import pytest
 from nvisy.codec.codec import Codec
 from nvisy.codec.file_registry import FileRegistry
 from nvisy.errors import Rejected
-from nvisy.primitives import Document
+from nvisy.primitives import Chunk, Document
 from nvisy.runtime.foreign import ForeignDecoder
 from nvisy.runtime.numbering import Numbering
 from nvisy.topics.connector import TopicSourceParams
@@ -55,3 +55,10 @@ def test_a_record_that_cannot_be_read_is_rejected_and_ends_nothing(
 ) -> None:
     with pytest.raises(Rejected):
         decoded(tmp_path, value, **params)
+
+
+def test_a_schema_without_the_text_is_no_reason_to_empty_the_document(tmp_path: Path) -> None:
+    value = Codec(FileRegistry(tmp_path)).encode_primitive(Chunk(text="hello"), "articles")
+    assert decoded(tmp_path, value, format="avro").text == "hello"
+    with pytest.raises(Rejected, match="has no field 'body'"):
+        decoded(tmp_path, value, format="avro", text="body")
