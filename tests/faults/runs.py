@@ -62,6 +62,8 @@ class Runs:
         self.tally = Tally()
         self.orders = Orders(folder / "orders")
         self.process: subprocess.Popen[bytes] | None = None
+        self.variables: dict[str, str] = {}
+        """Further variables of a run."""
         self._machine = 0
         self._closing: list[Callable[[], object]] = []
         self._report = folder / "report.json"
@@ -85,7 +87,7 @@ class Runs:
         log = {"NVISY_LOG": f"kafka://{self.servers.kafka.bootstrap}"} if self.setting.log == "kafka" else {}
         paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
         state = {"NVISY_STATE": str(self.state), "PYTHONPATH": os.pathsep.join(paths)}
-        return {**kept, **log, **self.orders.environ, **state}
+        return {**kept, **log, **self.orders.environ, **state, **self.variables}
 
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         """`nvisy run GRAPH ARGUMENTS`, without waiting for anything. The cell ends it in the end."""
