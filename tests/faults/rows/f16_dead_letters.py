@@ -20,6 +20,8 @@ SAYS_S = 40.0
 """A log that is locked is given ten seconds by itself before anybody says so."""
 UNREACHABLE = 3
 LARGEST_BYTES = 16 << 20
+MARKER_BYTES = 120
+"""The end of a transaction fits in, a dead letter does not."""
 
 
 def play(cell: Cell) -> None:
@@ -80,7 +82,7 @@ def _said_by_status(cell: Cell, topic: str) -> str:
 
 @contextmanager
 def _blocked(cell: Cell, topic: str) -> Iterator[None]:
-    """Nobody can write to the topic: the broker takes no record that is larger than nothing; the file is locked."""
+    """Nobody can write to the topic: the broker takes nothing as large as a dead letter; the file is locked."""
     if cell.setting.log == "embedded":
         path = cell.state / "log" / "topics" / f"{topic}.db"
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -88,7 +90,7 @@ def _blocked(cell: Cell, topic: str) -> Iterator[None]:
             yield
             connection.execute("ROLLBACK")
         return
-    _largest(cell, topic, 1)
+    _largest(cell, topic, MARKER_BYTES)
     try:
         yield
     finally:
