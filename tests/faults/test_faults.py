@@ -1,4 +1,7 @@
-"""The bounded part of the fault matrix: every row that has one, on its smallest cells."""
+"""The bounded part of the fault matrix: rows that take a minute or less, on their smallest cells.
+
+`python -m tests.faults --quick` plays the smallest cells of all rows, `make faults` the whole matrix.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from tests.faults.matrix import Row, every_row, play, settings, told
 from tests.faults.servers import Servers, servers
 
 SEED = 1
+BOUNDED = {"F1", "F12", "F13", "F25", "F28"}
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,7 @@ def started() -> Iterator[Servers]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("row", [row for row in every_row() if row.quick], ids=lambda row: row.id)
+@pytest.mark.parametrize("row", [row for row in every_row() if row.id in BOUNDED], ids=lambda row: row.id)
 def test_nothing_is_lost_and_nothing_is_silent(row: Row, started: Servers) -> None:
     for setting in settings(row, SEED, quick=True):
         tally = play(row, setting, started)

@@ -51,6 +51,7 @@ class Reader:
         seat: Seat,
         describe: Callable[[str], TopicInfo],
         *,
+        n_partitions: int,
         anew: frozenset[str] = frozenset(),
         adopt: bool = False,
     ) -> None:
@@ -60,11 +61,16 @@ class Reader:
             cluster: Where.
             seat: Of the stage.
             describe: An input as it is now; raises where it is none to go on with.
+            n_partitions: Of all inputs together. It is a part of the member's name, since a member that comes back
+                under the same one gets what it had, and never a partition that was added meanwhile.
             anew: Inputs of which no position counts.
             adopt: A position that is no longer in the log counts for nothing, either.
         """
         self._cluster = cluster
         self._describe = describe
+        self._has_all = (
+            seat.slots == 1
+        )  # or will have: a partition that was just added is dealt out seconds later
         self._anew = anew
         self._adopt = adopt
         self._passed: dict[TopicPartition, Passed] = {}
@@ -78,7 +84,7 @@ class Reader:
         self._consumer: Consumer = cluster.consumer(
             {
                 "group.id": group_of(seat),
-                "group.instance.id": str(seat.slot),
+                "group.instance.id": f"{seat.slot}-{n_partitions}",
                 "session.timeout.ms": _SESSION_TIMEOUT_MS,
                 "partition.assignment.strategy": "range",
                 "auto.offset.reset": "error",
@@ -120,8 +126,14 @@ class Reader:
     def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
         """See `nvisy.topics.log.Session`."""
         return all(
-            self._passed[place].everything >= end for place, end in ends.items() if place in self._passed
+            self._has_passed(place, end)
+            for place, end in ends.items()
+            if place in self._passed or (self._has_all and end > 0)
         )
+
+    def _has_passed(self, place: TopicPartition, end: int) -> bool:
+        passed = self._passed.get(place)
+        return passed is not None and passed.everything >= end
 
     def close(self) -> None:
         """Leave. A static member that comes back within seconds finds its partitions waiting."""

@@ -32,7 +32,8 @@ class KafkaSession:
         self._seat = seat
         self._ended: NvisyError | None = None
         self._partitions = {topic: topics.existing(topic).partitions for topic in seat.outputs}
-        self._inputs = {topic: topics.existing(topic).id for topic in seat.inputs}
+        inputs = [topics.existing(topic) for topic in seat.inputs]
+        self._inputs = {info.name: info.id for info in inputs}
         self._reader: Reader | None = None
         self._writer = Writer(cluster, f"nvisy.{seat.graph}.{seat.stage}.{seat.slot}")
         reach(Point.SEAT_TAKEN)
@@ -40,7 +41,10 @@ class KafkaSession:
             self._state = self._read_state()
             if seat.inputs:
                 anew = self._made_anew(adopt=adopt)
-                self._reader = Reader(cluster, seat, self._same_as_before, anew=anew, adopt=adopt)
+                n_partitions = sum(info.partitions for info in inputs)
+                self._reader = Reader(
+                    cluster, seat, self._same_as_before, n_partitions=n_partitions, anew=anew, adopt=adopt
+                )
         except BaseException:
             self._writer.close()
             raise
