@@ -131,7 +131,8 @@ def test_large_rows_come_in_small_pages(database, monkeypatch):
         while not follower.reached(database.lsn()):
             sizes.append(len(follower.take(reader)))
     assert sum(sizes) == 120
-    assert max(sizes[1:]) <= 5
+    pages = [size for size in sizes if size]
+    assert max(pages[1:]) <= 5, "how large rows are is known from the first page on"
 
 
 @pytest.mark.parametrize(
