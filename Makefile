@@ -11,7 +11,7 @@ INSTALL := test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --di
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test faults demo follow fmt lock clean
+.PHONY: help setup check test faults mutations demo follow fmt lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -41,6 +41,9 @@ test: check  ## everything, on a real Kafka and a real Postgres that the suite s
 faults: setup  ## the fault matrix on real servers; writes its table into docs/reliability.md
 	$(BIN)/python -m tests.servers
 	$(BIN)/python -m tests.faults
+
+mutations: setup  ## one mechanism off at a time: the row of the matrix that guards it has to fail
+	$(BIN)/python -m tests.faults.mutations
 
 demo: setup  ## documents become searchable vectors, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(CURDIR)/$(BIN)/nvisy" quickstart --demo "$$folder"

@@ -24,6 +24,9 @@ REST_S = 60.0
 class Cell(Runs):
     """A pipeline under test. Rows edit `source`, give `orders`, start and end the run, and wait for `rest`."""
 
+    rest_s = REST_S
+    """How long `rest` waits where a row does not say."""
+
     def __init__(self, setting: Setting, row: str, servers: Servers, folder: Path, name: str) -> None:
         """Nothing runs yet, and no document is there.
 
@@ -54,14 +57,14 @@ class Cell(Runs):
         self.store.seen_as = address
         self.graph = graph(self.setting.shape, self.name, self.store.sink(), self.model.url)
 
-    def rest(self, since: float | None = None, *, timeout_s: float = REST_S) -> float:
+    def rest(self, since: float | None = None, *, timeout_s: float | None = None) -> float:
         """Wait until sinks and dead letters are as the oracle says.
 
         Returns the seconds since `since` (a fault's `at`; default: now), which count for TTR where it is given. If
         it does not come about, what is wrong is counted, and the cell ends.
         """
         began = time.monotonic() if since is None else since
-        until = time.monotonic() + timeout_s * self.slowness
+        until = time.monotonic() + (self.rest_s if timeout_s is None else timeout_s) * self.slowness
         while wrong := self._wrong():
             if time.monotonic() > until:
                 self._count(wrong)

@@ -19,6 +19,7 @@ import psutil
 
 from nvisy.errors import Unreachable
 from nvisy.fault_points import Point
+from tests.faults.switched_off import SWITCHED_OFF, switch_off
 
 FOLDER = "NVISY_TEST_FAULTS"
 """Variable that names the folder of the orders."""
@@ -99,6 +100,9 @@ def end_all(run: int) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
+
+if SWITCHED_OFF in os.environ and FOLDER in os.environ:
+    switch_off(os.environ[SWITCHED_OFF], Path(os.environ[FOLDER]))
 
 _injector: Injector | None = None
 
