@@ -78,7 +78,7 @@ class SinkConformance:
     @pytest.fixture
     def make_sink(self) -> MakeSink:
         """A factory: every call gives a new sink over the same target, empty when the test starts."""
-        raise NotImplementedError
+        raise NotImplementedError("the subclass gives it: only a connector knows how its sink is made")
 
     @pytest.fixture
     def sink(self, make_sink: MakeSink) -> Sink:

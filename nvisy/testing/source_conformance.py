@@ -201,7 +201,7 @@ class _Conformance:
     @pytest.fixture
     def target(self) -> Any:
         """What the source reads; empty when the test starts."""
-        raise NotImplementedError
+        raise NotImplementedError("the subclass gives it: only a connector knows what its source reads")
 
     def test_check_accepts_a_good_target(self, target: Any) -> None:
         """A target that is there passes."""

@@ -44,7 +44,7 @@ class Stage(threading.Thread):
                 return
 
     def _work(self, session) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("each kind of stage below works in its own way")
 
 
 class Count(Stage):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nvisy.errors import Refused
 from nvisy.runtime.memory import Memory
 
 
@@ -73,3 +74,11 @@ def test_an_epoch_knows_the_configuration_that_its_pass_went_through(state):
     assert not Memory(state).began_epoch_as("two")
     memory.begin_epoch(2)
     assert (memory.epoch, memory.began_epoch_as("one")) == (2, True)
+
+
+def test_a_state_of_a_later_version_is_refused(state):
+    Memory(state).begin_epoch(1)
+    assert state.values["format"] == b"1"
+    state.values["format"] = b"2"
+    with pytest.raises(Refused, match=r"format 2.*upgrade"):
+        Memory(state)

@@ -400,8 +400,9 @@ def test_a_conformance_test_cannot_be_overridden():
 
 
 def test_a_test_may_be_excused_with_a_reason():
+    # Nothing is skipped here: what is tested is that the suite takes an override which says why.
     @pytest.mark.xfail(reason="this store has no deletes")
     def excused(self):
-        raise NotImplementedError
+        raise NotImplementedError("never run")
 
     type("Sub", (SinkConformance,), {"test_delete": excused, "descriptor": DESCRIPTOR})
