@@ -16,6 +16,8 @@ from tests.servers.kafka import KafkaServer
 from tests.servers.postgres import PostgresServer
 
 REPOSITORY = Path(__file__).parents[2]
+MANY = 3000
+"""Documents whose records do not fit one batch of a sink: so there is a middle to die in."""
 
 
 def nvisy(pipeline: Pipeline, *arguments: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
@@ -80,16 +82,16 @@ def test_a_broker_that_dies_midway_ends_a_bounded_run_and_the_next_one_completes
     tmp_path: Path, unique_name: str, own_kafka: KafkaServer
 ) -> None:
     pipeline = Pipeline(tmp_path, unique_name, f"kafka://{own_kafka.bootstrap}")
-    pipeline.write({f"{seed}.md": text(seed) for seed in range(800)})
+    pipeline.write({f"{seed}.md": text(seed) for seed in range(MANY)})
     process = pipeline.start()
     wait_for(lambda: len(stored_keys(pipeline)) > 0)
     own_kafka.kill()
     process.communicate(timeout=120)
     assert process.returncode != 0
-    assert len(pipeline.keys()) < 800
+    assert len(pipeline.keys()) < MANY
     own_kafka.start()
     assert pipeline.run().state == "completed"
-    assert len(pipeline.keys()) == 800
+    assert len(pipeline.keys()) == MANY
 
 
 @pytest.mark.postgres

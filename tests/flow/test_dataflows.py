@@ -139,6 +139,7 @@ def test_rows_of_a_table_become_vectors_and_follow_it(
     workspace: Workspace, pg_dsn: str, monkeypatch: pytest.MonkeyPatch
 ):
     import psycopg
+    from nvisy_sql.postgres import default_name
 
     name = "postgres_to_vectors"
     monkeypatch.setenv("PG_DSN", pg_dsn)
@@ -154,7 +155,7 @@ def test_rows_of_a_table_become_vectors_and_follow_it(
             workspace.run(name)
             assert [hit.text for hit in workspace.records(name)] == ["Bread\n\nA loaf is baked of flour."]
         finally:
-            database.execute("SELECT pg_drop_replication_slot('nvisy_postgres_to_vectors_articles')")
+            database.execute("SELECT pg_drop_replication_slot(%s)", [default_name(name, "articles")])
 
 
 def test_the_graph_written_in_python_is_the_graph_in_the_file():

@@ -1,9 +1,12 @@
-"""Stages that work on threads of their own and open a new session whenever the log does not answer."""
+"""Stages on threads of their own, which open a new session where the supervisor would have them do so.
+
+That is whenever the log does not answer, or only thinks that another process has their seat.
+"""
 
 import threading
 import time
 
-from nvisy.errors import Unreachable
+from nvisy.errors import SeatTaken, Unreachable
 from nvisy.topics.log import Append, Log, Seat
 from tests.topics.drive import after, numbers
 
@@ -11,7 +14,7 @@ PARTITIONS = 2
 
 
 class Stage(threading.Thread):
-    """Works in sessions that it opens anew whenever the log does not answer, until it is told to stop."""
+    """Works in sessions that it opens anew whenever one is over, until it is told to stop."""
 
     def __init__(self, log: Log, seat: Seat) -> None:
         super().__init__(daemon=True)
@@ -36,7 +39,7 @@ class Stage(threading.Thread):
                         self._work(session)
                 finally:
                     session.close()
-            except Unreachable:
+            except (Unreachable, SeatTaken):
                 self.reopened += 1
                 time.sleep(0.1)
             except Exception as error:
