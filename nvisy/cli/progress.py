@@ -17,7 +17,7 @@ from nvisy.cli.failure import cleaned
 from nvisy.cli.output import one_line
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
-from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.stage_process import StageView
 
 DRAW_S = 0.25
 LINE_S = 10.0

@@ -17,7 +17,7 @@ from nvisy.plan.model import Plan
 from nvisy.runtime import dead_letters
 from nvisy.runtime.requests import Answers, Inbox, Request, answered
 from nvisy.runtime.settings import Settings
-from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.view import Observer, RunSaid, as_state, owners_seat
 from nvisy.topics.log import Append, Log, Session
 

@@ -22,7 +22,8 @@ from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
 from nvisy.runtime.settings import Settings
-from nvisy.runtime.supervisor import StageView, Supervisor
+from nvisy.runtime.stage_process import StageView
+from nvisy.runtime.supervisor import Supervisor
 from nvisy.runtime.view import RunSaid
 from nvisy.topics.log import Claim, Log
 

@@ -9,28 +9,24 @@ sources produced has reached the sinks, and a stage that was started again learn
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from nvisy.errors import NvisyError, Refused, Unreachable
 from nvisy.fault_points import Point, reach
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.counters import StageCounters
-from nvisy.runtime.messages import StageSpec, line, parse
+from nvisy.runtime.messages import StageSpec, line
 from nvisy.runtime.passes import Passes
 from nvisy.runtime.poison import LIVES
 from nvisy.runtime.requests import Request, as_lists
-from nvisy.runtime.watchdog import Watchdog
-from nvisy.topics.log import Log, Seat, TopicPartition
+from nvisy.runtime.stage_process import StageProcess, StageView
+from nvisy.topics.log import Log, Seat
 
 MAX_RESTARTS = 5
 MAX_DEALS = 20
@@ -42,8 +38,6 @@ STOP_S = 25.0
 
 _log = logging.getLogger(__name__)
 
-Status = Literal["starting", "ready", "running", "done", "failed"]
-
 
 class StageFailed(NvisyError):  # noqa: N818 - a state of a stage
     """A stage ended with an error of its own, whose exit code this one has."""
@@ -54,22 +48,6 @@ class StageFailed(NvisyError):  # noqa: N818 - a state of a stage
         super().__init__(f"stage {stage}: {message}")
 
 
-@dataclass
-class StageView:
-    """What is known of a stage while it runs; what progress displays read."""
-
-    stage: Stage
-    status: Status = "starting"
-    counters: StageCounters = field(default_factory=StageCounters)
-    lag: int | None = None
-    committed: Mapping[TopicPartition, int] = field(default_factory=dict)
-    in_flight: int = 0
-    waiting: str = ""
-    error: str = ""
-    lives: int = 1
-    seat: Seat | None = None
-
-
 class Requests(Protocol):
     """What others ask the owner of the graph to do."""
 
@@ -78,131 +56,6 @@ class Requests(Protocol):
 
     def standing_requests(self) -> Sequence[Request]:
         """Those that are not carried out yet: a stage that is started again is told of them again."""
-
-
-class _Child:
-    """A stage process and the counters of its lives.
-
-    Attributes:
-        deaths: How many processes died since one brought something forward.
-        name: Of the stage, and which copy of it this is.
-        read: Partitions that it read to their ends.
-        again: It said that it has only to be started again.
-        deals: How often that was since it brought something forward.
-        handed: Sweeps that it was told to carry out while it runs on.
-        asked: Ids of the requests that this process was told of.
-        killers: How many processes died after they were told of a request.
-        hung: How it hung, once it was ended for that.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        stage: Stage,
-        spec: StageSpec,
-        events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]],
-    ) -> None:
-        self.name = name
-        self.view = StageView(stage)
-        self._spec = spec
-        self._events = events
-        self._earlier = StageCounters()
-        self.ends: list[tuple[str, int, int]] | None = None
-        self.sweep: Mapping[str, int] = {}
-        self.handed: Mapping[str, int] = {}
-        self.behind = 0
-        self.error: tuple[str, int] | None = None
-        self.through = False
-        self.read: set[tuple[str, int]] = set()
-        self.again = False
-        self.deals = 0
-        self.life = 0
-        self.worked = False
-        self.outages = 0
-        self.deaths = 0
-        self.asked: list[str] = []
-        self.killers: Counter[str] = Counter()
-        self.hung = ""
-        self.watchdog = Watchdog(spec.hang_s)
-        self.due: float | None = None
-        self.process = self._spawn("")
-
-    def _spawn(self, died_of: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nvisy.runtime.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "RUST_BACKTRACE": "0"},
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        self.life += 1
-        self._listener = threading.Thread(target=self._listen, args=(process, self.life), daemon=True)
-        self._listener.start()
-        self.process = process
-        self.send(replace(self._spec, life=self.life, died_of=died_of).to_json())
-        return process
-
-    def _listen(self, process: subprocess.Popen[bytes], life: int) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for raw in process.stdout:
-                self._events.put((self.name, life, parse(raw)))
-        process.wait()
-        self._events.put((self.name, life, {"kind": "exit", "code": process.returncode}))
-
-    def send(self, message: bytes) -> None:
-        """Tell the process; if it is gone, its exit says so."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(message)
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            _log.debug("stage %s: its process is gone", self.view.stage.id)
-
-    def counted(self, value: dict[str, Any]) -> None:
-        """New counters of this life."""
-        total = StageCounters()
-        total.add(self._earlier)
-        total.add(StageCounters.from_json(value))
-        self.view.counters = total
-
-    def restart(self, died_of: str = "") -> None:
-        """Start the stage again where it stopped; it is told what ended it, where that was no end of its own."""
-        self._close_orders()
-        self._earlier = self.view.counters
-        self.view.lives += 1
-        self.view.status = "starting"
-        self.error = None
-        self.again = False
-        self.through = False
-        self.due = None
-        self.worked = False
-        self.hung = ""
-        self.asked = []
-        self.watchdog.start()
-        self.process = self._spawn(died_of)
-
-    def watch(self) -> None:
-        """End the process where it hangs."""
-        if self.view.status == "running" and not self.hung and self.watchdog.has_barked():
-            self.hung = f"nothing moved for {self._spec.hang_s:.0f} s"
-            self.process.kill()
-
-    def end(self) -> None:
-        """Make sure that the process is gone."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._listener.join()
-        self._close_orders()
-
-    def _close_orders(self) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            _log.debug("stage %s: its pipe was closed", self.view.stage.id)
 
 
 class Supervisor:
@@ -235,7 +88,7 @@ class Supervisor:
         self._only = only
         self._watch = watch
         self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, StageProcess] = {}
         self._stopping_until: float | None = None
         self._lag_asked = 0.0
         self._passes = Passes(plan, log)
@@ -273,9 +126,9 @@ class Supervisor:
         for slot in range(copies):
             name = stage.id if copies == 1 else f"{stage.id}/{slot}"
             spec = replace(self._spec(stage), slot=slot, slots=copies)
-            self._children[name] = _Child(name, stage, spec, self._events)
+            self._children[name] = StageProcess(name, stage, spec, self._events)
 
-    def _copies(self, stage: str) -> list[_Child]:
+    def _copies(self, stage: str) -> list[StageProcess]:
         return [child for child in self._children.values() if child.view.stage.id == stage]
 
     def _total(self) -> StageCounters:
@@ -308,7 +161,7 @@ class Supervisor:
             pass
         self._watch(self.views())
 
-    def _handle(self, child: _Child, message: dict[str, Any]) -> None:
+    def _handle(self, child: StageProcess, message: dict[str, Any]) -> None:
         view = child.view
         match message["kind"]:
             case "ready":
@@ -364,7 +217,7 @@ class Supervisor:
                 self._lag_asked = time.monotonic() + LAG_PAUSE_S
                 return
 
-    def _hand_on(self, child: _Child) -> None:
+    def _hand_on(self, child: StageProcess) -> None:
         """Tell one copy of a stage of the passes that all of them have taken in."""
         if due := self._passes.due(child.view.stage, child.view.committed):
             child.handed = {**child.handed, **due}
@@ -387,7 +240,7 @@ class Supervisor:
                         child.send(line("sweep", sources=child.handed))
                     self._drain(child)
 
-    def _pass_on(self, child: _Child, request: Request) -> None:
+    def _pass_on(self, child: StageProcess, request: Request) -> None:
         if named := request.of_stage(child.view.stage.id):
             is_poison = child.killers[request.id] >= LIVES
             child.send(line(request.kind, letters=as_lists(named), is_poison=is_poison))
@@ -408,7 +261,7 @@ class Supervisor:
             )
         return inc
 
-    def _exited(self, child: _Child, code: int) -> None:
+    def _exited(self, child: StageProcess, code: int) -> None:
         view = child.view
         if code == 0 and child.through:  # a user's function can end its process with any code
             view.status, view.lag, view.waiting = "done", None, ""
@@ -446,7 +299,7 @@ class Supervisor:
         _log.warning("stage %s: its process ended (%s) and is started again", child.name, died_of)
         child.restart(died_of)
 
-    def _copy_done(self, child: _Child) -> None:
+    def _copy_done(self, child: StageProcess) -> None:
         """Go on below once all copies of a stage are through, and everything was read by one of them."""
         copies = self._copies(child.view.stage.id)
         if any(copy.view.status != "done" for copy in copies):
@@ -465,7 +318,7 @@ class Supervisor:
         reach(Point.STAGE_THROUGH)
         self._drain_below(child.view.stage)
 
-    def _may_wait(self, child: _Child) -> bool:
+    def _may_wait(self, child: StageProcess) -> bool:
         """An outage is waited for when the graph is followed, unless it never worked in the first place."""
         return self._follow and not self._stop.is_set() and (child.worked or child.outages > 0)
 
@@ -504,7 +357,7 @@ class Supervisor:
             if upstream and not any(self._copies(name) for name in upstream):
                 child.ends = self._ends_of(child.view.stage)
 
-    def _drain(self, child: _Child) -> None:
+    def _drain(self, child: StageProcess) -> None:
         """Tell a copy of a stage where its input ends, if that is known. The one that sweeps then is told last."""
         others = (one for one in self._copies(child.view.stage.id) if one is not child)
         if child.ends is None or (child.sweep and any(one.view.status != "done" for one in others)):

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import orjson
 
-from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.stage_process import StageView
 from nvisy.topics.log import Log, Seat, TopicPartition
 
 FORMAT = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nvisy.runtime import supervisor
+from nvisy.runtime import stage_process
 from tests.flow.pipeline import Pipeline
 from tests.flow.warm_stages import WarmStages
 
@@ -23,7 +23,7 @@ def warm_stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStages
 @pytest.fixture(autouse=True)
 def stages_start_warm(warm_stages: WarmStages, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run in this process has its stages forked."""
-    monkeypatch.setattr(supervisor, "subprocess", warm_stages)
+    monkeypatch.setattr(stage_process, "subprocess", warm_stages)
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

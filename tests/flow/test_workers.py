@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.stage_process import StageView
 from tests.flow.pipeline import Pipeline, text
 from tests.flow.test_poison import fill, prepare
 

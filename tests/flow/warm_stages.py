@@ -1,7 +1,7 @@
 """Processes for stages that have their imports behind them: a run in a test starts in a fraction of the time.
 
 A stage is a process of its own here too, with pipes, signals and an end of its own: it is forked by a process that has
-imported what stages import, where `nvisy.runtime.supervisor` starts Python anew. That it does so, tests see that
+imported what stages import, where `nvisy.runtime.stage_process` starts Python anew. That it does so, tests see that
 run the graph as a user does, in `Pipeline.start` and by the command line.
 """
 

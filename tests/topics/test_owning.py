@@ -16,7 +16,7 @@ from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, append_outside, ask, standing
 from nvisy.runtime.settings import Settings
-from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.view import RunSaid, last_view
 from nvisy.topics.log import Append, Log, TopicPartition
 from tests.topics.drive import Place, until

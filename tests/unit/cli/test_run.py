@@ -18,7 +18,8 @@ from nvisy.errors import Refused, Unreachable
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.compile import compile_graph
 from nvisy.runtime.counters import Report, StageCounters
-from nvisy.runtime.supervisor import StageFailed, StageView
+from nvisy.runtime.stage_process import StageView
+from nvisy.runtime.supervisor import StageFailed
 from tests.unit.cli.conftest import Call, write
 from tests.unit.graph.fakes import NODES, chain, checked
 

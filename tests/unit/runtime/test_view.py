@@ -6,7 +6,7 @@ import pytest
 
 from nvisy.plan.model import Inlet, Stage
 from nvisy.runtime import view
-from nvisy.runtime.supervisor import StageView
+from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.view import Observer, RunSaid, StageSaid
 from nvisy.topics.log import TopicPartition
 
