@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 PROJECTS = {
     "nvisy": ROOT,
     "nvisy_object": ROOT / "connectors" / "object",
+    "nvisy_sql": ROOT / "connectors" / "sql",
     "nvisy_vector": ROOT / "connectors" / "vector",
 }
 
