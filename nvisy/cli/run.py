@@ -114,6 +114,8 @@ class Task:
             unchanged=counters.unchanged,
             model_calls=counters.model_calls,
             duration_s=round(time.monotonic() - self._started, 3),
+            first_read_at_us=counters.first_read_at_us or None,
+            last_ack_at_us=counters.last_ack_at_us or None,
         )
         said = "interrupted" if isinstance(error, KeyboardInterrupt) else cleaned(message_of(error))
         unknown = {"run_id": known.run_id or None, "graph": known.graph or None, "dead_letters": None}

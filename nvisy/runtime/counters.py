@@ -31,7 +31,12 @@ class NodeCounters:
 
 @dataclass(slots=True)
 class StageCounters:
-    """Everything one life of a stage process counts."""
+    """Everything one life of a stage process counts, and when it read its first record and acknowledged its last.
+
+    Attributes:
+        first_read_at_us: Microseconds, UTC; 0 as long as nothing was read.
+        last_ack_at_us: When the last change was committed, or a full pass over the sources; 0 before.
+    """
 
     nodes: dict[str, NodeCounters] = field(default_factory=dict)
     written: int = 0
@@ -42,6 +47,8 @@ class StageCounters:
     cache_hits: int = 0
     tokens: int = 0
     cost_usd: float = 0.0
+    first_read_at_us: int = 0
+    last_ack_at_us: int = 0
 
     def node(self, node: str) -> NodeCounters:
         """The counters of one node."""
@@ -72,6 +79,9 @@ class StageCounters:
             "cost_usd",
         ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        read_at = [at for at in (self.first_read_at_us, other.first_read_at_us) if at]
+        self.first_read_at_us = min(read_at, default=0)
+        self.last_ack_at_us = max(self.last_ack_at_us, other.last_ack_at_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,8 @@ class Report:
         unchanged: Records that were left, or whose place or metadata alone was rewritten.
         model_calls: Texts that a model had to embed; those served from the cache are not among them.
         dead_letters: Open ones, of this run and of earlier ones.
+        first_read_at_us: When the first record was read, microseconds, UTC; None if none was.
+        last_ack_at_us: When the last one was acknowledged, or all that the sources hold had been passed over.
     """
 
     run_id: str
@@ -97,6 +109,8 @@ class Report:
     unchanged: int
     model_calls: int
     duration_s: float
+    first_read_at_us: int | None = None
+    last_ack_at_us: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `nvisy run --json` prints last."""

@@ -12,6 +12,7 @@ from nvisy.errors import Rejected
 from nvisy.fault_points import Point, reach
 from nvisy.primitives.change import Change
 from nvisy.runtime.ack import AckTracker
+from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.memory import Values
 from nvisy.runtime.one_by_one import Polled
@@ -175,8 +176,10 @@ class ReadingThread:
         tracker: AckTracker,
         terminals: Callable[[Flight], int],
         replays: Replays | None = None,
+        counters: StageCounters | None = None,
     ) -> None:
         self._reader = reader
+        self._counters = counters or StageCounters()
         self._replays = replays
         self._tracker = tracker
         self._terminals = terminals
@@ -225,7 +228,10 @@ class ReadingThread:
     def _run(self) -> None:
         try:
             while not self._stop.is_set() and not self._is_through():
+                began_us = time.time_ns() // 1000
                 flights = self._read(paused=self._tracker.full)
+                if not self._counters.first_read_at_us and (flights or self._is_through()):
+                    self._counters.first_read_at_us = began_us
                 if flights:
                     reach(Point.DECODED)
                     for flight in flights:

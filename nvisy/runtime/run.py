@@ -193,6 +193,8 @@ class Run:
             unchanged=counters.unchanged,
             model_calls=counters.model_calls,
             duration_s=round(duration_s, 3),
+            first_read_at_us=counters.first_read_at_us or None,
+            last_ack_at_us=counters.last_ack_at_us or None,
         )
 
 

@@ -136,7 +136,7 @@ class StageRunner:
             if ends is not None:
                 reader.end_at(ends)
         self._reading = ReadingThread(
-            reader, tracker, lambda flight: ways[flight.ticket.at.topic], work.replaying
+            reader, tracker, lambda flight: ways[flight.ticket.at.topic], work.replaying, work.counters
         )
         writing = WritingThread(
             work.session,

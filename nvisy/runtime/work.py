@@ -194,12 +194,15 @@ class Work:
         if self._gate is not None:
             self._gate.committed()
         if flights:
+            self.counters.last_ack_at_us = time.time_ns() // 1000
             self._say_moved()
 
     def between_commits(self) -> None:
         """Say when a full pass is through, carry out orders, and keep the position of a quiet stream moving."""
         if self.reader.complete and not self._told:
             self._told = True
+            if self._source:
+                self.counters.last_ack_at_us = time.time_ns() // 1000
             self._sweeping.own_sources()
         while not self._drops.empty():
             self._drop(self._drops.get())

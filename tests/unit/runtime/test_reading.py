@@ -11,6 +11,7 @@ from nvisy.errors import Refused
 from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance
 from nvisy.runtime.ack import AckTracker
+from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.reading import ReadingThread, TopicReader
 from nvisy.topics.log import LogRecord, TopicPartition
@@ -64,6 +65,19 @@ def test_everything_comes_out_in_order_and_then_it_ends() -> None:
     assert drain(thread) == list(range(1, 21))
     thread.join()
     assert reader.closed
+
+
+def test_when_the_first_record_was_read_is_noted_once() -> None:
+    counters = StageCounters()
+    before_us = time.time_ns() // 1000
+    thread = ReadingThread(Scripted(3), AckTracker(), lambda _flight: 1, counters=counters)
+    thread.start()
+    first = thread.take(10.0)
+    read_at_us = counters.first_read_at_us
+    assert first
+    assert before_us <= read_at_us <= time.time_ns() // 1000
+    drain(thread)
+    assert counters.first_read_at_us == read_at_us
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])

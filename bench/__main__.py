@@ -1,0 +1,47 @@
+"""`python -m bench [W1 W8 …]`: runs the workloads and prints the table; without names all of them, and writes it down.
+
+`--smoke` takes small inputs, runs everything once and judges nothing: it shows that the workloads work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import report
+from bench.rows import Row
+from bench.workloads import MODULES, runner
+from bench.world import World
+
+REPEATS = 5
+
+
+def main() -> int:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(MODULES))
+    parser.add_argument("--smoke", action="store_true", help="small inputs, once, no judgement")
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs of runs, 5 by default")
+    options = parser.parse_args()
+    if unknown := set(options.workloads) - set(MODULES):
+        parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
+    with World(smoke=options.smoke, repeats=options.repeats) as world:
+        rows = run(world, options.workloads or list(MODULES))
+    print("\n" + report.table(rows))
+    if not options.workloads and not options.smoke:
+        report.write(rows)
+    return 0
+
+
+def run(world: World, names: list[str]) -> list[Row]:
+    """The rows of these workloads, each told of as it is there."""
+    rows: list[Row] = []
+    for name in names:
+        for row in runner(name)(world):
+            print(report.line(row), flush=True)
+            rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
