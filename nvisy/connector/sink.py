@@ -154,6 +154,32 @@ class Hit:
     """Nvisy's own fields: `lane`, `source`, `version`, `content_hash`, `steps`, `model`, `run`, `observed_at`."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldRecord:
+    """A record as a collection holds it: what a listing gives of it, and its vector, None where it has none."""
+
+    hit: Hit
+    vector: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldHead:
+    """What a collection remembers of a key.
+
+    Attributes:
+        version: The highest that was applied, a delete's too.
+        digest: Of the record set of that version.
+        ids: By the id of each of its records: vector hash and payload hash.
+    """
+
+    lane: str
+    key: str
+    source: str
+    version: int
+    digest: str
+    ids: Mapping[str, tuple[str, str]]
+
+
 class Writer(Protocol):
     """An open sink."""
 
@@ -169,6 +195,19 @@ class Writer(Protocol):
             Transient: Nothing, or an unknown part, was applied; the same call may be made again.
             Refused: Another owner has taken over (its token is higher, or it adopted the collection).
             Fatal: No call can succeed: the collection is gone, has other dimensions, the disk is full.
+        """
+
+    def rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Make the sink hold these sets whatever it holds of their keys now, and whatever their heads say.
+
+        Every record is written whole, what else the key has goes, and the head is put anew, also with a lower version.
+        It mends an index, and is for an owner beside whom nobody writes. Takes, gives and raises what `apply` does.
+        """
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Take out the records with these ids, whosever they are, and nothing else; returns how many there were.
+
+        It mends an index, as `rewrite` does. Raises what `apply` does.
         """
 
     def head(self, lane: str, key: str) -> int | None:
@@ -220,12 +259,30 @@ class Index(Protocol):
     model: str
     """Model and revision recorded in the collection's marker: the one that has to embed the questions."""
     dimensions: int
+    collection: str
+    """The collection's own id, as `Sink.prepare` returned it."""
+    keeps_vectors: bool
+    """It gives a vector back as it was written, to the last bit; else it may have brought it to length 1."""
+    is_shared: bool
+    """It is a user's own collection, and may hold records that Nvisy did not write."""
 
     def search(self, vector: Vector, k: int, where: Filter | None) -> Sequence[Hit]:
         """The `k` nearest records, best first, any `k`; with `where`, of those that match it, exactly."""
 
     def records(self, key: str | None) -> Iterator[Hit]:
         """All records, or those of one document: streamed, by key, then by place."""
+
+    def record(self, record_id: str) -> Hit | None:
+        """The record of that id, or None; an id that no record can have has none."""
+
+    def held(self, keys: Collection[str] | None = None) -> Iterator[HeldRecord]:
+        """All records with their vectors, or those of these documents: streamed in pages, in any order.
+
+        Other processes may write meanwhile: a record that is there all the time is given, the others may be.
+        """
+
+    def heads(self, keys: Collection[str] | None = None) -> Iterator[HeldHead]:
+        """The heads of all keys, of whatever lane, or of these keys: streamed as `held` streams."""
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""

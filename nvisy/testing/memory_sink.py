@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nvisy.connector.descriptor import Context, Params, SinkDescriptor
-from nvisy.connector.sink import Hit, Outcome, Owner, Record, RecordSet, SinkCapabilities, Vector
+from nvisy.connector.sink import (
+    HeldHead,
+    HeldRecord,
+    Hit,
+    Outcome,
+    Owner,
+    Record,
+    RecordSet,
+    SinkCapabilities,
+    Vector,
+)
 from nvisy.errors import Fatal, Refused, Rejected
 from nvisy.expressions.filter import Filter, matches
 
@@ -101,6 +111,23 @@ class MemoryWriter:
         self._check_fence()
         return [self._replace(record_set) for record_set in sets]
 
+    def rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Replace whatever is there."""
+        self._check_fence()
+        for record_set in sets:
+            self._store.sets.pop((record_set.lane, record_set.key), None)
+        return [self._replace(record_set) for record_set in sets]
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Drop records, and leave the sets they were in as they are otherwise."""
+        self._check_fence()
+        count = 0
+        for key, record_set in self._store.sets.items():
+            kept = tuple(record for record in record_set.records if record.id not in ids)
+            count += len(record_set.records) - len(kept)
+            self._store.sets[key] = replace(record_set, records=kept)
+        return count
+
     def head(self, lane: str, key: str) -> int | None:
         """Version of the newest set."""
         found = self._store.sets.get((lane, key))
@@ -164,7 +191,11 @@ class MemoryWriter:
 class MemoryIndex:
     """A `MemorySink` as it is read."""
 
+    keeps_vectors = True
+    is_shared = False
+
     def __init__(self, store: Store, owner: Owner) -> None:
+        self.collection = store.collection_id
         self._store = store
         self.model = owner.model
         self.dimensions = owner.dimensions
@@ -185,6 +216,24 @@ class MemoryIndex:
             if key in {None, record_set.key}:
                 for record in sorted(record_set.records, key=lambda r: r.span or (0, 0)):
                     yield _hit(record_set, record, None)
+
+    def record(self, record_id: str) -> Hit | None:
+        """The record of that id."""
+        return next((hit for hit in self.records(None) if hit.id == record_id), None)
+
+    def held(self, keys: Collection[str] | None = None) -> Iterator[HeldRecord]:
+        """Records with their vectors."""
+        for record_set in list(self._store.sets.values()):
+            if keys is None or record_set.key in keys:
+                for record in record_set.records:
+                    yield HeldRecord(_hit(record_set, record, None), record.vector)
+
+    def heads(self, keys: Collection[str] | None = None) -> Iterator[HeldHead]:
+        """What each set says of its key."""
+        for s in list(self._store.sets.values()):
+            if keys is None or s.key in keys:
+                ids = {record.id: (record.vector_hash, record.payload_hash) for record in s.records}
+                yield HeldHead(s.lane, s.key, s.source, s.version, s.digest, ids)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -668,6 +668,120 @@ class SinkConformance:
             writer.apply([make_set("a.md", ["later"])])
             assert [hit.text for hit in index.records(None)] == ["later"]
 
+    # Looking at what is held, and mending it.
+
+    def test_held_records_come_with_their_vectors(self, sink: Sink, writer: Writer) -> None:
+        """Everything once, in more than a page, with vectors that are the ones that were written."""
+        write_many(writer, self.many)
+        with closing(sink.index()) as index:
+            held = list(index.held())
+            listed = {hit.id: hit for hit in index.records(None)}
+            keeps = index.keeps_vectors
+        assert {one.hit.id: one.hit for one in held} == listed
+        assert len(held) == len(listed)
+        for one in held:
+            written = vector_of(one.hit.text)
+            assert one.vector is not None
+            assert (
+                np.array_equal(one.vector, written) if keeps else np.allclose(one.vector, written, atol=1e-6)
+            )
+
+    def test_held_records_of_some_documents(self, sink: Sink, writer: Writer) -> None:
+        """Only theirs, of whatever lane; of one that there is not, none."""
+        writer.apply([make_set(key, [f"{key} {lane}"], lane=lane) for key in "abc" for lane in ("l", "r")])
+        with closing(sink.index()) as index:
+            texts = sorted(one.hit.text for one in index.held(["a", "c", "no such"]))
+            assert texts == ["a l", "a r", "c l", "c r"]
+            assert list(index.held([])) == []
+
+    def test_heads_say_what_was_applied(self, sink: Sink, writer: Writer) -> None:
+        """Version, digest and hashes of every key, also of a deleted one; all, or those of some keys."""
+        sets = [make_set(f"{n}.md", [f"{n} one", f"{n} two"], offset=n) for n in range(1, 4)]
+        writer.apply(sets)
+        writer.apply([make_set("3.md", offset=9), make_set("1.md", lane="other")])
+        with closing(sink.index()) as index:
+            heads = {(head.lane, head.key): head for head in index.heads()}
+            some = {(head.lane, head.key) for head in index.heads(["1.md", "no such"])}
+        assert {place: head.version for place, head in heads.items()} == {
+            (LANE, "1.md"): version(1),
+            (LANE, "2.md"): version(2),
+            (LANE, "3.md"): version(9),
+            ("other", "1.md"): version(1),
+        }
+        assert some == {(LANE, "1.md"), ("other", "1.md")}
+        found = heads[LANE, "2.md"]
+        assert (found.source, found.digest) == ("files", sets[1].digest)
+        assert found.ids == {r.id: (r.vector_hash, r.payload_hash) for r in sets[1].records}
+        assert heads[LANE, "3.md"].ids == {}
+
+    def test_heads_come_in_pages(self, sink: Sink, writer: Writer) -> None:
+        """More than a page of them, each once."""
+        count = self.many * 3
+        for start in range(0, count, 500):
+            writer.apply([make_set(f"{n}.md") for n in range(start, min(start + 500, count))])
+        with closing(sink.index()) as index:
+            assert sorted(head.key for head in index.heads()) == sorted(f"{n}.md" for n in range(count))
+
+    def test_a_record_by_its_id(self, sink: Sink, writer: Writer) -> None:
+        """The one, or none; what is no id finds nothing."""
+        document = make_set("a.md", SEVEN)
+        writer.apply([document])
+        with closing(sink.index()) as index:
+            found = index.record(document.records[3].id)
+            assert found is not None
+            assert (found.text, found.key) == (SEVEN[3], "a.md")
+            assert index.record("00000000-0000-8000-8000-000000000000") is None
+            assert index.record("no id at all") is None
+
+    def test_the_index_knows_its_collection(self, make_sink: MakeSink) -> None:
+        """By the id that it was prepared with."""
+        sink = make_sink()
+        with_id = sink.prepare(OWNER)
+        with closing(sink.index()) as index:
+            assert index.collection == with_id
+
+    def test_a_rewrite_goes_over_everything(self, sink: Sink, writer: Writer) -> None:
+        """Also over a newer version and over what is the same; what else the key had goes, another's does not."""
+        writer.apply([make_set("a.md", ["one", "two"], offset=9), make_set("b.md", ["b"], offset=9)])
+        assert writer.rewrite([make_set("a.md", ["one"], offset=3)])[0].written == 1
+        assert texts(sink) == {"one", "b"}
+        assert writer.head(LANE, "a.md") == version(3)
+        assert writer.rewrite([make_set("a.md", ["one"], offset=3)])[0].written == 1
+        assert writer.apply([make_set("a.md", ["new"], offset=4)])[0].written == 1
+        assert texts(sink) == {"new", "b"}
+
+    def test_a_rewrite_brings_back_what_was_taken_out(self, sink: Sink, writer: Writer) -> None:
+        """Records that went without their head's knowing are written, where `apply` would see nothing to do."""
+        document = make_set("a.md", SEVEN)
+        writer.apply([document])
+        assert writer.remove([document.records[2].id, document.records[5].id, document.records[5].id]) == 2
+        assert len(read(sink)) == 5
+        assert writer.head(LANE, "a.md") == document.version
+        assert writer.rewrite([document])[0].written == 7
+        assert texts(sink) == set(SEVEN)
+
+    def test_a_rewrite_without_records_empties_a_key(self, sink: Sink, writer: Writer) -> None:
+        """Whatever version comes next is newer than version 0."""
+        writer.apply([make_set("a.md", ["one"], offset=9)])
+        writer.rewrite([replace(make_set("a.md"), version=0)])
+        assert read(sink) == []
+        assert writer.apply([make_set("a.md", ["two"], offset=1)])[0].written == 1
+
+    def test_mending_is_fenced_and_screened(self, make_sink: MakeSink) -> None:
+        """A writer that was taken over mends nothing, and a set that cannot be stored is a fault of its own."""
+        sink = make_sink()
+        sink.prepare(OWNER)
+        with closing(sink.open(TOKEN)) as old, closing(make_sink().open(TOKEN + 1)) as new:
+            document = make_set("a.md", ["one"])
+            first, second = new.rewrite([bad_set("nan"), document])
+            assert first.fault is not None
+            assert second.fault is None
+            with pytest.raises(Refused):
+                old.rewrite([make_set("a.md")])
+            with pytest.raises(Refused):
+                old.remove([document.records[0].id])
+            assert texts(sink) == {"one"}
+
     # The package.
 
     def test_secrets_are_not_in_repr(self, make_sink: MakeSink) -> None:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from nvisy.connector.sink import Hit, RecordSet
+from nvisy.connector.sink import HeldHead, Hit, RecordSet
 from nvisy.primitives.provenance import Span
 
 FORMAT = 1
@@ -36,6 +37,10 @@ READABLE = ("id", "key", "source_uri", "text", "span_start", "span_end", "metada
 """Every field of a record but its vector, which is `embedding`."""
 
 
+HEAD = ("lane", "key", "source", "version", "digest", "ids")
+"""The fields of a head that say what the collection holds of a key."""
+
+
 def physical_name(collection: str, *, create: bool) -> str:
     """Name of what holds the records: the user's own collection, or the first generation of one of ours."""
     return f"{collection}__{FIRST_GENERATION}" if create else collection
@@ -58,6 +63,13 @@ def observed_at(record_set: RecordSet) -> str | None:
 def encode_ids(record_set: RecordSet) -> str:
     """The part of a head that says which records a key consists of: `{id: [vector hash, payload hash]}`."""
     return orjson.dumps({r.id: [r.vector_hash, r.payload_hash] for r in record_set.records}).decode()
+
+
+def held_head(row: Sequence[Any]) -> HeldHead:
+    """A head as read back: the values of `HEAD`, in that order."""
+    lane, key, source, version, digest, ids = row
+    hashes = {name: (vector, payload) for name, (vector, payload) in orjson.loads(ids or "{}").items()}
+    return HeldHead(lane or "", key or "", source or "", version or 0, digest or "", hashes)
 
 
 def span_of(start: int | None, end: int | None) -> Span | None:

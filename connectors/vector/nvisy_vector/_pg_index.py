@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from nvisy.connector.sink import Hit, Vector
-from nvisy_vector._layout import READABLE, hit
+import numpy as np
+
+from nvisy.connector.sink import HeldHead, HeldRecord, Hit, Vector
+from nvisy_vector._layout import HEAD, READABLE, heads_name, held_head, hit
 from nvisy_vector._owner import Marker
 from nvisy_vector._pg_database import translated
 from nvisy_vector._pg_filter import POSTGRES
+from nvisy_vector._screen import storable
 from nvisy_vector._sql_filter import condition
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ LARGEST_EF = 1_000
 """pgvector's limit for the candidates of one index scan; a larger `k` reads the table instead."""
 
 _FIELDS = ", ".join(f'"{name}"' for name in READABLE)
+_HEAD = ", ".join(f'"{name}"' for name in HEAD)
+_FIRST_ID = UUID(int=0)
 _OPERATORS = {"cosine": "<=>", "l2": "<->", "dot": "<#>"}
 _SCORE: Mapping[str, Callable[[float], float]] = {
     "cosine": lambda distance: 1.0 - distance,
@@ -35,7 +41,13 @@ _SCORE: Mapping[str, Callable[[float], float]] = {
 class PgvectorIndex:
     """A collection as `nvisy search` and `nvisy records` read it."""
 
-    def __init__(self, connection: Connection, marker: Marker, place: str, where: str) -> None:
+    keeps_vectors = True
+
+    def __init__(
+        self, connection: Connection, marker: Marker, place: str, where: str, *, is_shared: bool
+    ) -> None:
+        self.is_shared = is_shared
+        self.collection = marker.collection_id
         self.model = marker.owner.model
         self.dimensions = marker.owner.dimensions
         self._connection = connection
@@ -82,6 +94,28 @@ class PgvectorIndex:
             last = page[-1]
             place = (last.key, last.span.start if last.span else 0, last.id)
 
+    def record(self, record_id: str) -> Hit | None:
+        """The record of that id: see `nvisy.connector.sink.Index`."""
+        try:
+            value = UUID(record_id)
+        except ValueError:
+            return None
+        query = f'SELECT {_FIELDS} FROM "{self._table}" WHERE id = %s'
+        with translated(self._place, self._where):
+            row = self._connection.execute(query, (value,)).fetchone()
+        return None if row is None else self._hit(row, None)
+
+    def held(self, keys: Collection[str] | None = None) -> Iterator[HeldRecord]:
+        """All records with their vectors: see `nvisy.connector.sink.Index`."""
+        pages = self._pages(self._table, ("id",), (_FIRST_ID,), f"embedding, {_FIELDS}", keys)
+        for row in pages:
+            vector = None if row[0] is None else np.frombuffer(row[0][4:], ">f4").astype(np.float32)
+            yield HeldRecord(self._hit(row[1:], None), vector)
+
+    def heads(self, keys: Collection[str] | None = None) -> Iterator[HeldHead]:
+        """The heads: see `nvisy.connector.sink.Index`."""
+        return map(held_head, self._pages(heads_name(self._table), ("key", "lane"), ("", ""), _HEAD, keys))
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -95,6 +129,34 @@ class PgvectorIndex:
                 self._connection.execute(f"SET LOCAL hnsw.ef_search = {candidates}")
                 self._connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
             return self._connection.execute(query, values).fetchall()
+
+    def _pages(
+        self,
+        table: str,
+        place: tuple[str, ...],
+        first: tuple[Any, ...],
+        fields: str,
+        keys: Collection[str] | None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table by an index of it, a page at a time; or those of some keys. Vectors come in binary."""
+        if keys is not None:
+            query = f'SELECT {fields} FROM "{table}" WHERE key = ANY(%s)'
+            yield from self._binary(query, ([key for key in keys if storable(key, nul=False)],))
+            return
+        names = ", ".join(place)
+        marks = ", ".join("%s" for _ in place)
+        only = f"WHERE ({names}) > ({marks}) ORDER BY {names} LIMIT {PAGE_ROWS}"
+        query = f'SELECT {names}, {fields} FROM "{table}" {only}'
+        while True:
+            rows = self._binary(query, first)
+            yield from (row[len(place) :] for row in rows)
+            if len(rows) < PAGE_ROWS:
+                return
+            first = rows[-1][: len(place)]
+
+    def _binary(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with translated(self._place, self._where), self._connection.cursor(binary=True) as cursor:
+            return cursor.execute(query, values).fetchall()
 
     def _hit(self, row: Sequence[Any], distance: float | None) -> Hit:
         fields = dict(zip(READABLE, row, strict=True))

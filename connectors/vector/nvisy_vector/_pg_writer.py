@@ -18,7 +18,7 @@ from nvisy_vector._layout import encode_ids, heads_name
 from nvisy_vector._owner import Marker, adopted, fenced, gone
 from nvisy_vector._pg_database import TYPES, translated
 from nvisy_vector._pg_sweep import sweep
-from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._plan import Head, Key, Step, plan, plan_anew
 from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 
 if TYPE_CHECKING:
@@ -72,6 +72,18 @@ class PgvectorWriter:
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
         return narrowed(sets, self._apply)
+
+    def rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Write these sets whole: see `nvisy.connector.sink.Writer`."""
+        return narrowed(sets, self._rewrite)
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Take out records by their ids: see `nvisy.connector.sink.Writer`."""
+        with translated(self._place, self._where):
+            connection = self._open()
+            with connection.transaction():
+                self._check_fence(connection)
+                return connection.execute(self._statements.remove_ids, ([*map(UUID, ids)],)).rowcount
 
     def head(self, lane: str, key: str) -> int | None:
         """Version of the head of this key: see `nvisy.connector.sink.Writer`."""
@@ -139,6 +151,17 @@ class PgvectorWriter:
                 self._check_fence(connection)
                 steps = plan(sets, self._lock_heads(connection, sets), self._fault)
                 reach(Point.SINK_PLANNED)
+                return self._write(connection, self._put_heads(connection, steps))
+
+    def _rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with translated(self._place, self._where):
+            connection = self._open()
+            with connection.transaction():
+                self._check_fence(connection)
+                steps = plan_anew(sets, self._fault)
+                keys = [step.key for step in steps if step.state == "changed"]
+                forgotten = ([lane for lane, _ in keys], [key for _, key in keys])
+                connection.execute(self._statements.forget_heads, forgotten)
                 return self._write(connection, self._put_heads(connection, steps))
 
     def _fault(self, record_set: RecordSet, records: Sequence[Record]) -> Rejected | None:
@@ -228,6 +251,11 @@ class _Statements:
             f"digest = excluded.digest, ids = excluded.ids, partition = excluded.partition, "
             f"observed_at = excluded.observed_at WHERE head.version <= excluded.version RETURNING lane, key"
         )
+        self.forget_heads = (
+            f'DELETE FROM "{heads}" AS head USING unnest(%s::text[], %s::text[]) AS old (lane, key) '
+            f"WHERE head.lane = old.lane AND head.key = old.key"
+        )
+        self.remove_ids = f'DELETE FROM "{physical}" WHERE id = ANY(%s::uuid[])'
         self.upsert = (
             f'INSERT INTO "{physical}" ({_COLUMNS}) SELECT {_COLUMNS} FROM nvisy_staging '
             f"WHERE embedding IS NOT NULL ON CONFLICT (id) DO UPDATE SET {assignments}"

@@ -81,6 +81,19 @@ def plan(sets: Iterable[RecordSet], heads: Mapping[Key, Head], fault: Fault) -> 
     return [_step(record_set, heads.get((record_set.lane, record_set.key)), fault) for record_set in sets]
 
 
+def plan_anew(sets: Iterable[RecordSet], fault: Fault) -> list[Step]:
+    """One step per set, which writes all of it whatever the store holds."""
+    steps = []
+    for record_set in sets:
+        error = fault(record_set, record_set.records)
+        steps.append(
+            Step(record_set, "faulty", fault=error)
+            if error is not None
+            else Step(record_set, "changed", vectors=record_set.records)
+        )
+    return steps
+
+
 def _step(record_set: RecordSet, head: Head | None, fault: Fault) -> Step:
     if head is not None and record_set.version < head.version:
         return Step(record_set, "superseded", head)

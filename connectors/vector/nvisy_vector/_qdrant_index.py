@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 from qdrant_client import QdrantClient, models
 
-from nvisy.connector.sink import Hit, Vector
+from nvisy.connector.sink import HeldHead, HeldRecord, Hit, Vector
 from nvisy.expressions.filter import Filter, matches
 from nvisy_vector import _qdrant_server as server
-from nvisy_vector._layout import READABLE, hit
+from nvisy_vector._layout import HEAD, READABLE, heads_name, held_head, hit
 from nvisy_vector._owner import Marker
 from nvisy_vector._qdrant_filter import translate
 
@@ -24,7 +26,12 @@ KEYS_AT_ONCE = 100
 class QdrantIndex:
     """A collection as `nvisy search` and `nvisy records` read it."""
 
-    def __init__(self, client: QdrantClient, marker: Marker, place: str, where: str) -> None:
+    def __init__(
+        self, client: QdrantClient, marker: Marker, place: str, where: str, *, is_shared: bool
+    ) -> None:
+        self.is_shared = is_shared
+        self.collection = marker.collection_id
+        self.keeps_vectors = marker.distance != "cosine"
         self.model = marker.owner.model
         self.dimensions = marker.owner.dimensions
         self._client = client
@@ -49,14 +56,36 @@ class QdrantIndex:
         """
         keys = [key] if key is not None else sorted(self._keys())
         for start in range(0, len(keys), KEYS_AT_ONCE):
-            match = models.MatchAny(any=keys[start : start + KEYS_AT_ONCE])
-            points = self._scroll(
-                models.Filter(must=[models.FieldCondition(key="key", match=match)]), payload=True
-            )
-            hits = [_hit(str(point.id), point.payload, None) for point in points]
+            (where,) = _filters(keys[start : start + KEYS_AT_ONCE])
+            hits = [_hit(str(point.id), point.payload, None) for point in self._scroll(where, payload=True)]
             yield from sorted(
                 hits, key=lambda found: (found.key, found.span.start if found.span else 0, found.id)
             )
+
+    def record(self, record_id: str) -> Hit | None:
+        """The record of that id: see `nvisy.connector.sink.Index`."""
+        try:
+            UUID(record_id)
+        except ValueError:
+            return None
+        with server.translated(self._place, self._where):
+            points = self._client.retrieve(self._physical, [record_id], with_payload=True)
+        return _hit(str(points[0].id), points[0].payload, None) if points else None
+
+    def held(self, keys: Collection[str] | None = None) -> Iterator[HeldRecord]:
+        """All records with their vectors: see `nvisy.connector.sink.Index`."""
+        for where in _filters(keys):
+            for point in self._scroll(where, payload=True, vectors=True):
+                vector = np.asarray(point.vector, np.float32) if isinstance(point.vector, list) else None
+                yield HeldRecord(_hit(str(point.id), point.payload, None), vector)
+
+    def heads(self, keys: Collection[str] | None = None) -> Iterator[HeldHead]:
+        """The heads: see `nvisy.connector.sink.Index`."""
+        for where in _filters(keys):
+            for point in self._scroll(where, payload=True, of=heads_name(self._physical)):
+                payload = point.payload or {}
+                if "ids" in payload:  # the marker lies among them
+                    yield held_head([payload.get(name) for name in HEAD])
 
     def close(self) -> None:
         """Close the connections."""
@@ -90,20 +119,40 @@ class QdrantIndex:
     def _keys(self) -> set[str]:
         return {(point.payload or {}).get("key") or "" for point in self._scroll(None, payload=["key"])}
 
-    def _scroll(self, where: models.Filter | None, payload: bool | list[str]) -> Iterator[models.Record]:
+    def _scroll(
+        self,
+        where: models.Filter | None,
+        payload: bool | list[str],
+        *,
+        vectors: bool = False,
+        of: str = "",
+    ) -> Iterator[models.Record]:
+        """The points of the collection, or of one beside it, by id."""
         offset = None
         while True:
             with server.translated(self._place, self._where):
                 page, offset = self._client.scroll(
-                    self._physical,
+                    of or self._physical,
                     scroll_filter=where,
                     limit=PAGE_POINTS,
                     offset=offset,
                     with_payload=payload,
+                    with_vectors=vectors,
                 )
             yield from page
             if offset is None:
                 return
+
+
+def _filters(keys: Collection[str] | None) -> Iterator[models.Filter | None]:
+    """A filter for some keys each, or one that lets everything through."""
+    if keys is None:
+        yield None
+        return
+    names = list(keys)
+    for start in range(0, len(names), KEYS_AT_ONCE):
+        match = models.MatchAny(any=names[start : start + KEYS_AT_ONCE])
+        yield models.Filter(must=[models.FieldCondition(key="key", match=match)])
 
 
 def _hit(point: str, payload: Mapping[str, Any] | None, score: float | None) -> Hit:

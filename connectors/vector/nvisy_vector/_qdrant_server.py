@@ -108,8 +108,8 @@ def make_records(client: QdrantClient, physical: str, dimensions: int, distance:
 def index_payload(client: QdrantClient, physical: str) -> None:
     """Let deletes, sweeps and listings find what they look for without reading all; made once, harmless after."""
     keyword, integer = models.PayloadSchemaType.KEYWORD, models.PayloadSchemaType.INTEGER
-    client.create_payload_index(physical, "key", keyword)
     for name in (physical, heads_name(physical)):
+        client.create_payload_index(name, "key", keyword)
         client.create_payload_index(name, "lane", keyword)
         client.create_payload_index(name, "version", integer)
 

@@ -22,7 +22,7 @@ from nvisy_vector import _qdrant_server as server
 from nvisy_vector import _qdrant_sweep as sweeping
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
 from nvisy_vector._owner import Marker, adopted, fenced, gone
-from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._plan import Head, Key, Step, plan, plan_anew
 from nvisy_vector._qdrant_leftovers import Leftovers
 from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 
@@ -51,6 +51,21 @@ class QdrantWriter:
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
         return narrowed(sets, self._apply)
+
+    def rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Write these sets whole: see `nvisy.connector.sink.Writer`."""
+        return narrowed(sets, self._rewrite)
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Take out records by their ids: see `nvisy.connector.sink.Writer`."""
+        with self._guarded():
+            found = [
+                point.id for point in self._client.retrieve(self._physical, list(ids), with_payload=False)
+            ]
+            these = models.Filter(must=[models.HasIdCondition(has_id=found)])
+            delete = models.DeleteOperation(delete=models.FilterSelector(filter=these))
+            self._send(self._physical, [delete] if found else [])
+        return len(found)
 
     def head(self, lane: str, key: str) -> int | None:
         """Version of the head of this key: see `nvisy.connector.sink.Writer`."""
@@ -98,6 +113,14 @@ class QdrantWriter:
             self._leftovers.note(head_id(*step.key) for step in steps if step.state != "faulty")
         return [step.outcome(_removed(step)) for step in steps]
 
+    def _rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with self._guarded():
+            steps = plan_anew(sets, self._fault)
+            whole = [step for step in steps if step.state == "changed"]
+            self._send(self._physical, [each for step in whole for each in self._records(step, anew=True)])
+            self._send(self._heads, [self._head(step.record_set, anew=True) for step in whole])
+        return [step.outcome() for step in steps]
+
     def _check_fence(self) -> None:
         marker = server.marker_of(self._client, self._physical)
         if marker is None or marker.collection_id != self._collection_id:
@@ -121,11 +144,12 @@ class QdrantWriter:
             strong = models.WriteOrdering.STRONG
             self._client.batch_update_points(collection, operations, wait=True, ordering=strong)
 
-    def _records(self, step: Step) -> Iterable[models.UpdateOperation]:
+    def _records(self, step: Step, *, anew: bool = False) -> Iterable[models.UpdateOperation]:
+        """What makes the records of a step; `anew`: whatever is there, newer or not."""
         if not step.stale_head:
             return
         s = step.record_set
-        older = self._older(s)
+        older = None if anew else self._older(s)
         written = {record.id for record in (*step.vectors, *step.payloads)}
         if step.vectors:
             points = [
@@ -171,7 +195,7 @@ class QdrantWriter:
             "partition": s.partition,
         }
 
-    def _head(self, s: RecordSet) -> models.UpdateOperation:
+    def _head(self, s: RecordSet, *, anew: bool = False) -> models.UpdateOperation:
         payload = {
             "lane": s.lane,
             "key": s.key,
@@ -184,7 +208,8 @@ class QdrantWriter:
             "observed_at": observed_at(s),
         }
         point = models.PointStruct(id=head_id(s.lane, s.key), vector=[1.0], payload=payload)
-        return models.UpsertOperation(upsert=models.PointsList(points=[point], update_filter=self._older(s)))
+        older = None if anew else self._older(s)
+        return models.UpsertOperation(upsert=models.PointsList(points=[point], update_filter=older))
 
 
 def head_id(lane: str, key: str) -> str:
@@ -192,18 +217,19 @@ def head_id(lane: str, key: str) -> str:
     return derive_id("head", lane, key)
 
 
-def _others(s: RecordSet, older: models.Filter) -> models.Filter:
+def _others(s: RecordSet, older: models.Filter | None) -> models.Filter:
     """Whatever else the key has."""
     lane = models.FieldCondition(key="lane", match=models.MatchValue(value=s.lane))
     key = models.FieldCondition(key="key", match=models.MatchValue(value=s.key))
     kept = models.HasIdCondition(has_id=[record.id for record in s.records])
-    return models.Filter(must=[lane, key, older], must_not=[kept])
+    return models.Filter(must=[lane, key, older] if older else [lane, key], must_not=[kept])
 
 
 def _set_payload(
-    ids: Sequence[str], payload: dict[str, Any], older: models.Filter
+    ids: Sequence[str], payload: dict[str, Any], older: models.Filter | None
 ) -> models.SetPayloadOperation:
-    which = models.Filter(must=[models.HasIdCondition(has_id=list(ids)), older])
+    these = models.HasIdCondition(has_id=list(ids))
+    which = models.Filter(must=[these, older] if older else [these])
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, filter=which))
 
 

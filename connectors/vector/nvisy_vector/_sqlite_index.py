@@ -3,15 +3,15 @@
 # ruff: noqa: S608 - names come from validated parameters, values are bound
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from nvisy.connector.sink import Hit, Vector
-from nvisy_vector._layout import READABLE, hit
+from nvisy.connector.sink import HeldHead, HeldRecord, Hit, Vector
+from nvisy_vector._layout import HEAD, READABLE, heads_name, held_head, hit
 from nvisy_vector._owner import Marker
 from nvisy_vector._sql_filter import condition
 from nvisy_vector._sqlite_file import translated
@@ -26,6 +26,7 @@ PAGE_ROWS = 1_000
 """Rows of a listing read at once: between two pages no read lock is held, so a writer can tidy up its log."""
 
 _FIELDS = ", ".join(f'"{name}"' for name in READABLE)
+_HEAD = ", ".join(f'"{name}"' for name in HEAD)
 _DISTANCE = {
     "cosine": "ifnull(vec_distance_cosine(embedding, ?), 1.0)",
     "l2": "vec_distance_L2(embedding, ?)",
@@ -41,7 +42,13 @@ _SCORE: Mapping[str, Callable[[float], float]] = {
 class SqliteIndex:
     """A collection as `nvisy search` and `nvisy records` read it; other processes may write meanwhile."""
 
-    def __init__(self, connection: apsw.Connection, path: Path, marker: Marker, where: str) -> None:
+    keeps_vectors = True
+
+    def __init__(
+        self, connection: apsw.Connection, path: Path, marker: Marker, where: str, *, is_shared: bool
+    ) -> None:
+        self.is_shared = is_shared
+        self.collection = marker.collection_id
         self.model = marker.owner.model
         self.dimensions = marker.owner.dimensions
         self._connection = connection
@@ -85,9 +92,50 @@ class SqliteIndex:
             last = page[-1]
             place = (last.key, last.span.start if last.span else 0, last.id)
 
+    def record(self, record_id: str) -> Hit | None:
+        """The record of that id: see `nvisy.connector.sink.Index`."""
+        query = f'SELECT {_FIELDS} FROM "{self._table}" WHERE id = ?'
+        with translated(self._path, self._where):
+            row = self._connection.execute(query, (record_id,)).fetchone()
+        return None if row is None else _hit(row, None)
+
+    def held(self, keys: Collection[str] | None = None) -> Iterator[HeldRecord]:
+        """All records with their vectors: see `nvisy.connector.sink.Index`."""
+        place = "id" if self.is_shared else "rowid"  # a table of the user's own may have no rowid
+        fields = f"embedding, {_FIELDS}"
+        for row in self._pages(self._table, place, fields, keys):
+            vector = None if row[0] is None else np.frombuffer(row[0], "<f4")
+            yield HeldRecord(_hit(row[1:], None), vector)
+
+    def heads(self, keys: Collection[str] | None = None) -> Iterator[HeldHead]:
+        """The heads: see `nvisy.connector.sink.Index`."""
+        return map(held_head, self._pages(heads_name(self._table), "rowid", _HEAD, keys))
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _pages(
+        self, table: str, place: str, fields: str, keys: Collection[str] | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a table by a place that stays, a page at a time; or those of some keys."""
+        if keys is not None:
+            query = f'SELECT {fields} FROM "{table}" WHERE key IN (SELECT value FROM json_each(?))'
+            with translated(self._path, self._where):
+                rows = self._connection.execute(query, (orjson.dumps(list(keys)).decode(),)).fetchall()
+            yield from rows
+            return
+        query = (
+            f'SELECT {place}, {fields} FROM "{table}" WHERE {place} > ? ORDER BY {place} LIMIT {PAGE_ROWS}'
+        )
+        last: Any = "" if place == "id" else -1
+        while True:
+            with translated(self._path, self._where):
+                rows = self._connection.execute(query, (last,)).fetchall()
+            yield from (row[1:] for row in rows)
+            if len(rows) < PAGE_ROWS:
+                return
+            last = rows[-1][0]
 
 
 def _hit(row: Sequence[Any], score: float | None) -> Hit:

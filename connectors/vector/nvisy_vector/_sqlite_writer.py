@@ -14,7 +14,7 @@ from nvisy.errors import Rejected
 from nvisy.fault_points import Point, reach
 from nvisy_vector._layout import encode_ids, heads_name, observed_at
 from nvisy_vector._owner import Marker, adopted, fenced, gone
-from nvisy_vector._plan import Head, Key, Step, plan
+from nvisy_vector._plan import Head, Key, Step, plan, plan_anew
 from nvisy_vector._screen import fault_in, key_fault, narrowed, storable
 from nvisy_vector._sqlite_file import RECORD_COLUMNS, transaction, translated
 from nvisy_vector._sqlite_sweep import sweep
@@ -52,6 +52,7 @@ class SqliteWriter:
         self._put_payload = f'UPDATE "{records}" SET {_assignments(_PAYLOAD, "?")} WHERE id = ?'
         others = "id NOT IN (SELECT value FROM json_each(?))"
         self._remove = f'DELETE FROM "{records}" WHERE key = ? AND lane = ? AND {others}'
+        self._remove_ids = f'DELETE FROM "{records}" WHERE id IN (SELECT value FROM json_each(?))'
         with translated(path, where), transaction(connection):
             self._check_fence()
             connection.execute(_TAKE_OVER, (token, *self._fence))
@@ -60,6 +61,17 @@ class SqliteWriter:
     def apply(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         """Make the collection hold these sets: see `nvisy.connector.sink.Writer`."""
         return narrowed(sets, self._apply)
+
+    def rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        """Write these sets whole: see `nvisy.connector.sink.Writer`."""
+        return narrowed(sets, self._rewrite)
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Take out records by their ids: see `nvisy.connector.sink.Writer`."""
+        with translated(self._path, self._where), transaction(self._connection):
+            self._check_fence()
+            self._connection.execute(self._remove_ids, (orjson.dumps(list(ids)).decode(),))
+            return self._connection.changes()
 
     def head(self, lane: str, key: str) -> int | None:
         """Version of the head of this key: see `nvisy.connector.sink.Writer`."""
@@ -90,6 +102,11 @@ class SqliteWriter:
         with translated(self._path, self._where), transaction(self._connection):
             self._check_fence()
             return self._write(plan(sets, self._heads(sets), self._fault))
+
+    def _rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
+        with translated(self._path, self._where), transaction(self._connection):
+            self._check_fence()
+            return self._write(plan_anew(sets, self._fault))
 
     def _check_fence(self) -> None:
         row = self._connection.execute(_READ_FENCE, self._fence).fetchone()

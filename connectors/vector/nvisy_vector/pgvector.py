@@ -112,7 +112,8 @@ class PgvectorSink:
         connection = self._connect()
         try:
             marker = self._marker(connection, collection=self._params.collection)
-            return PgvectorIndex(connection, marker, self._place, self._where)
+            is_shared = not self._params.create
+            return PgvectorIndex(connection, marker, self._place, self._where, is_shared=is_shared)
         except BaseException:
             connection.close()
             raise

@@ -96,7 +96,8 @@ class QdrantSink:
 
         client, place, where = self._connect(server.READ_TIMEOUT_S)
         try:
-            return QdrantIndex(client, self._marker(client, place, where, reading=True), place, where)
+            marker = self._marker(client, place, where, reading=True)
+            return QdrantIndex(client, marker, place, where, is_shared=not self._params.create)
         except BaseException:
             client.close()
             raise

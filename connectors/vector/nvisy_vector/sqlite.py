@@ -96,7 +96,8 @@ class SqliteSink:
         connection = self._existing(write=False)
         try:
             marker = self._marker(connection, collection=self._params.collection)
-            return SqliteIndex(connection, self._path, marker, self._where)
+            is_shared = not self._params.create
+            return SqliteIndex(connection, self._path, marker, self._where, is_shared=is_shared)
         except BaseException:
             connection.close()
             raise

@@ -160,6 +160,7 @@ class QdrantDouble:
             offset=body.get("offset"),
             filter=_filter(body.get("filter")),
             with_payload=_selector(body.get("with_payload", True)),
+            with_vector=bool(body.get("with_vector")),
         )
         points, after = collection.shard.scroll(request)
         return {
@@ -203,7 +204,9 @@ def _set_payload(body: dict[str, Any]) -> edge.UpdateOperation:
 
 
 def _point(point: Any) -> dict[str, Any]:
-    return {"id": str(point.id), "payload": point.payload}
+    vector = getattr(point, "vector", None)
+    given = {} if vector is None else {"vector": [float(number) for number in vector]}
+    return {"id": str(point.id), "payload": point.payload, **given}
 
 
 def _selector(wanted: Any) -> Any:

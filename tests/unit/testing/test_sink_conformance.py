@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,36 @@ class AdoptsItselfAndForgetsTheFence(MemorySink):
         return found
 
 
+class RewritesNothingNewer(MemoryWriter):
+    def rewrite(self, sets):
+        return self.apply(sets)
+
+
+class RemovesWithoutTheFence(MemoryWriter):
+    def remove(self, ids):
+        self._owner = None
+        self._check_fence = lambda: None
+        return super().remove(ids)
+
+
+class HoldsAHundred(MemoryIndex):
+    def held(self, keys=None):
+        return islice(super().held(keys), 100)
+
+
+class ForgetsKeysInAListing(MemoryIndex):
+    def heads(self, keys=None):
+        return super().heads()
+
+    def held(self, keys=None):
+        return super().held()
+
+
+class FindsNoRecord(MemoryIndex):
+    def record(self, record_id):
+        return None
+
+
 class CutsOffAtAHundred(MemoryIndex):
     def search(self, vector, k, where):
         return super().search(vector, min(k, 100), where)
@@ -329,6 +360,11 @@ MUTANTS = {
     AdoptsByMakingItAnew: ["an_adopted_collection_stays_as_it_is"],
     AdoptsWithTheFormersToken: ["adopting_ends_the_former_logs_writers"],
     AdoptsItselfAndForgetsTheFence: ["adopting_what_is_ours_changes_nothing"],
+    RewritesNothingNewer: ["a_rewrite_goes_over_everything", "a_rewrite_brings_back_what_was_taken_out"],
+    RemovesWithoutTheFence: ["mending_is_fenced_and_screened"],
+    HoldsAHundred: ["held_records_come_with_their_vectors"],
+    ForgetsKeysInAListing: ["held_records_of_some_documents", "heads_say_what_was_applied"],
+    FindsNoRecord: ["a_record_by_its_id"],
     CutsOffAtAHundred: ["search_takes_a_big_k"],
     FiltersTooLate: ["a_filter_leaves_the_nearest"],
     IgnoresTheFilter: ["filters_mean_what_they_say"],
