@@ -7,7 +7,7 @@ of a stage fences whoever held it before: a process that was paused and replaced
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -152,7 +152,7 @@ class Holder:
 
 
 class Claim(Protocol):
-    """The right to run a graph, held by one run at a time."""
+    """The right to run a graph, held by one run at a time; other hosts may have a share in it."""
 
     @property
     def token(self) -> int:
@@ -165,8 +165,37 @@ class Claim(Protocol):
     def lost_to(self) -> str:
         """Who took the claim from a holder that did not renew it in time, or empty."""
 
+    @property
+    def is_owner(self) -> bool:
+        """Whether it is ours, or another host's that we have a share in: the owner does what must be done once."""
+
+    @property
+    def is_over(self) -> bool:
+        """Lost; or its owner, another host, gave it up or renews it no more."""
+
+    @property
+    def host(self) -> int:
+        """Which of the hosts that run the graph together this is: no two that live have the same number."""
+
     def release(self) -> None:
-        """Let another run have it. The claim of a process that died is released by itself."""
+        """Let another run have it, or give our share up. The claim of a process that died is released by itself."""
+
+
+class Membership(Protocol):
+    """A host's part in running a graph together with others: a share in one claim after the other."""
+
+    def enter(self, is_wanted: Callable[[], bool]) -> Claim | None:
+        """A share in the claim that is live, or the next claim where none is; None once it is not wanted any more.
+
+        Release it before you enter again. The host keeps its number, unless it was away for too long.
+
+        Raises:
+            Refused: The owner runs another graph than ours, or is a run that nobody can join.
+            Unreachable: The log does not answer, the first time; later it is waited for.
+        """
+
+    def leave(self) -> None:
+        """Let another host have the number. May be called twice."""
 
 
 class Log(Protocol):
@@ -218,11 +247,18 @@ class Log(Protocol):
     def read(self, topic: str, partition: int, offset: int) -> LogRecord | None:
         """The one record at that offset, or None where compaction removed it."""
 
-    def claim(self, graph: str, owner: str) -> Claim:
-        """Take the right to run `graph` as `owner` (`host:pid`).
+    def claim(self, graph: str, owner: str, config: str = "") -> Claim:
+        """Take the right to run `graph` as `owner` (`host:pid`). Who has the same `config` may join; nobody without.
 
         Raises:
             Refused: A live run holds it; the message names its owner.
+        """
+
+    def join(self, graph: str, owner: str, config: str) -> Membership:
+        """Take part in running `graph` as `owner` (`host:pid`), whose hash is `config`.
+
+        Raises:
+            UsageError: Other hosts cannot reach this log.
         """
 
     def lag(self, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]]:

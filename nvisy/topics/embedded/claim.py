@@ -27,6 +27,21 @@ class FileClaim:
         """Nobody: the lock is held for as long as the process lives, also while it is paused."""
         return ""
 
+    @property
+    def is_owner(self) -> bool:
+        """See `nvisy.topics.log.Claim`."""
+        return True
+
+    @property
+    def is_over(self) -> bool:
+        """Never before it is released: the lock is held for as long as the process lives."""
+        return False
+
+    @property
+    def host(self) -> int:
+        """See `nvisy.topics.log.Claim`."""
+        return 0
+
     def release(self) -> None:
         """Unlock the file. The file stays: removing it would let two runs lock two files of one name."""
         if self._descriptor is not None:

@@ -23,7 +23,7 @@ from nvisy.topics.embedded.sqlite import immediate, said_plainly
 from nvisy.topics.embedded.topic_file import TopicFile, compact
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.lock import is_locked, lock
-from nvisy.topics.log import Holder, LogRecord, Seat, TopicInfo, TopicPartition
+from nvisy.topics.log import Holder, LogRecord, Membership, Seat, TopicInfo, TopicPartition
 
 
 class EmbeddedLog:
@@ -98,7 +98,7 @@ class EmbeddedLog:
             records = file.page(partition, offset, 1, offset + 1).records
         return records[0] if records else None
 
-    def claim(self, graph: str, owner: str) -> FileClaim:
+    def claim(self, graph: str, owner: str, config: str = "") -> FileClaim:
         """See `nvisy.topics.log.Log`."""
         control = self._control
         descriptor = lock(self._lock_path(graph))
@@ -107,6 +107,13 @@ class EmbeddedLog:
                 f"graph {graph!r} is being run by {control.owner(graph)} on {self.url}: end that run first"
             )
         return FileClaim(descriptor, control.next_token(graph, owner))
+
+    def join(self, graph: str, owner: str, config: str) -> Membership:
+        """See `nvisy.topics.log.Log`."""
+        raise UsageError(
+            f"graph {graph!r} cannot be joined on {self.url}, a log of this machine alone: --join needs a log that all"
+            " hosts reach, NVISY_LOG=kafka://host:port"
+        )
 
     def lag(self, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]]:
         """See `nvisy.topics.log.Log`."""

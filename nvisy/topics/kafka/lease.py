@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,17 +20,17 @@ from nvisy.errors import NvisyError, Refused, Unreachable
 from nvisy.fault_points import Point, reach
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.kafka.scan import scan
-from nvisy.topics.kafka.state import CLAIM_KEY, state_topic
+from nvisy.topics.kafka.state import CLAIM, lease_key, lease_name, state_topic
 from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
 from nvisy.topics.kafka.writer import Writer
 from nvisy.topics.lock import is_locked, lock
-from nvisy.topics.log import Append, Holder
+from nvisy.topics.log import Append, Holder, LogRecord
 from nvisy.topics.token import token_after
 
 FORMAT = 1
 LEASE_S = 5.0
-_RENEW_S = 1.0
-_WATCH_S = 0.25
+RENEW_S = 1.0
+WATCH_S = 0.25
 
 
 class Lease(NamedTuple):
@@ -43,6 +43,7 @@ class Lease(NamedTuple):
         offset: Offset of the record that renewed it last.
         live: False once it was given up.
         since_ms: When it was taken, by its owner's clock.
+        config: Hash of the graph that is run, where other hosts may join; else empty.
     """
 
     owner: str
@@ -51,13 +52,39 @@ class Lease(NamedTuple):
     offset: int
     live: bool
     since_ms: int | None = None
+    config: str = ""
+
+    @classmethod
+    def of(cls, record: LogRecord) -> Lease:
+        """The lease that a record speaks of.
+
+        Raises:
+            Refused: A later version of Nvisy wrote it.
+        """
+        said = json.loads(record.value or b"{}")
+        if said.get("format") != FORMAT:
+            raise Refused(
+                f"a claim in topic {record.topic!r} has format {said.get('format')}, "
+                f"this version of nvisy reads format {FORMAT}: upgrade nvisy"
+            )
+        return cls(
+            said["owner"],
+            said["place"],
+            said["token"],
+            record.offset,
+            said["live"],
+            said.get("since_ms"),
+            said.get("config", ""),
+        )
 
 
 class Leases:
-    """Reads and writes the lease of one graph."""
+    """Reads and writes one lease of a graph: the claim, or by another name the place of a host beside it."""
 
-    def __init__(self, cluster: Cluster, topics: Topics, graph: str) -> None:
+    def __init__(self, cluster: Cluster, topics: Topics, graph: str, name: str = CLAIM) -> None:
         self.graph = graph
+        self.name = name
+        self._key = lease_key(name)
         self.topic = state_topic(graph)
         self._cluster = cluster
         self._topics = topics
@@ -65,38 +92,31 @@ class Leases:
 
     def latest(self, start: int = 0) -> Lease | None:
         """The lease as it is now, if it was written at or after offset `start`."""
-        found: Lease | None = None
+        return self.all(start).get(self.name)
+
+    def all(self, start: int = 0) -> Mapping[str, Lease]:
+        """Every lease of the graph that was written at or after offset `start`, as it is now, by name."""
+        found: dict[str, Lease] = {}
         for record in scan(self._cluster, self._topics.existing(self.topic), {0: start}):
-            if record.key == CLAIM_KEY and record.value is not None:
-                said = json.loads(record.value)
-                self._check_format(said["format"])
-                found = Lease(
-                    said["owner"],
-                    said["place"],
-                    said["token"],
-                    record.offset,
-                    said["live"],
-                    said.get("since_ms"),
-                )
+            name = lease_name(record.key or b"")
+            if name and record.value is not None:
+                found[name] = Lease.of(record)
         return found
+
+    def named(self, name: str) -> Leases:
+        """Another lease of the graph."""
+        return Leases(self._cluster, self._topics, self.graph, name)
 
     def open_writer(self) -> Writer:
         """A writer of the lease; fences whoever wrote it before."""
-        return Writer(self._cluster, f"nvisy.{self.graph}.claim")
+        return Writer(self._cluster, f"nvisy.{self.graph}.{self.name}")
 
     def write(self, writer: Writer, lease: Lease) -> None:
         """Take the lease, renew it, or give it up. Its offset is for the broker to say."""
         said = {name: value for name, value in lease._asdict().items() if name != "offset"}
         value = json.dumps({"format": FORMAT, **said}).encode()
-        writer.append([Append(self.topic, 0, CLAIM_KEY, value)])
+        writer.append([Append(self.topic, 0, self._key, value)])
         writer.commit({}, None)
-
-    def _check_format(self, found: int) -> None:
-        if found != FORMAT:
-            raise Refused(
-                f"the claim in topic {self.topic!r} has format {found}, "
-                f"this version of nvisy reads format {FORMAT}: upgrade nvisy"
-            )
 
     def written_after(self, before: Lease | None) -> Lease:
         """The lease that was just committed: readers see it only once the broker has written its marker."""
@@ -116,7 +136,7 @@ class Leases:
                 return
             if renewed is not None:
                 raise self.refusal(renewed.owner)
-            time.sleep(_WATCH_S)
+            time.sleep(WATCH_S)
 
     def refusal(self, owner: str) -> Refused:
         """The error for whoever comes second."""
@@ -130,55 +150,69 @@ def holder(leases: Leases, folder: Path) -> Holder | None:
     found = leases.latest()
     if found is None or not found.live:
         return None
-    path = _lock_path(leases, folder)
-    if found.place == _place_of(path):
-        return Holder(found.owner, found.since_ms) if is_locked(path) else None
-    deadline = time.monotonic() + 2 * _RENEW_S
+    if found.place == _place_of(_lock_path(leases, folder)):
+        return None if is_dead_here(found, leases, folder) else Holder(found.owner, found.since_ms)
+    deadline = time.monotonic() + 2 * RENEW_S
     while (renewed := leases.latest(found.offset + 1)) is None:
         if time.monotonic() > deadline:
             return None
-        time.sleep(_WATCH_S)
+        time.sleep(WATCH_S)
     return Holder(renewed.owner, renewed.since_ms) if renewed.live else None
 
 
-def take_lease(leases: Leases, owner: str, folder: Path) -> KafkaClaim:
-    """Claim a graph; `Refused` while a live run holds it."""
+def take_lease(
+    leases: Leases, owner: str, folder: Path, *, config: str = "", over: Lease | None = None
+) -> KafkaClaim:
+    """Claim a graph; `Refused` while a live run holds it. `over` was watched for its whole time, and not renewed."""
     path = _lock_path(leases, folder)
     descriptor = lock(path)
     if descriptor is None:
         found = leases.latest()
         raise leases.refusal(found.owner if found is not None else "another run")
     try:
-        writer, lease, until = _write_claim(leases, owner, _place_of(path))
+        writer, lease, until = _write_claim(leases, owner, _place_of(path), config, over)
     except BaseException:
         os.close(descriptor)
         raise
     return KafkaClaim(leases, writer, lease, until, lambda: os.close(descriptor))
 
 
+def is_dead_here(lease: Lease, leases: Leases, folder: Path) -> bool:
+    """Whether its owner was a process of this machine, with the same `folder`, and is no more."""
+    path = _lock_path(leases, folder)
+    return lease.place == _place_of(path) and not is_locked(path)
+
+
 def _lock_path(leases: Leases, folder: Path) -> Path:
-    return (folder / f"{leases.graph}.lock").resolve()
+    beside = "" if leases.name == CLAIM else f"@{leases.name}"  # no graph has such a name
+    return (folder / f"{leases.graph}{beside}.lock").resolve()
 
 
 def _place_of(path: Path) -> str:
     return f"{socket.gethostname()}:{path}"
 
 
-def _write_claim(leases: Leases, owner: str, place: str) -> tuple[Writer, Lease, float]:
+def _write_claim(
+    leases: Leases, owner: str, place: str, config: str, over: Lease | None
+) -> tuple[Writer, Lease, float]:
     """Take the lease while holding the lock file of `place`: an owner there is dead. Returns until when, too."""
     found = leases.latest()
-    if found is not None and found.live and found.place != place:
+    if found is not None and found.live and found.place != place and found != over:
         leases.wait_until_over(found)
         found = leases.latest()
     writer = leases.open_writer()
-    newer = leases.latest()
-    if newer is not None and newer.live and newer != found:
+    try:
+        newer = leases.latest()
+        if newer is not None and newer.live and newer != found:
+            raise leases.refusal(newer.owner)
+        until = time.monotonic() + LEASE_S
+        token = token_after(newer.token if newer is not None else 0)
+        now_ms = time.time_ns() // 1_000_000
+        leases.write(writer, Lease(owner, place, token, -1, live=True, since_ms=now_ms, config=config))
+        return writer, leases.written_after(newer), until
+    except BaseException:
         writer.close()
-        raise leases.refusal(newer.owner)
-    until = time.monotonic() + LEASE_S
-    token = token_after(newer.token if newer is not None else 0)
-    leases.write(writer, Lease(owner, place, token, -1, live=True, since_ms=time.time_ns() // 1_000_000))
-    return writer, leases.written_after(newer), until
+        raise
 
 
 class KafkaClaim:
@@ -211,6 +245,21 @@ class KafkaClaim:
         """See `nvisy.topics.log.Claim`."""
         return self._lost_to
 
+    @property
+    def is_owner(self) -> bool:
+        """See `nvisy.topics.log.Claim`."""
+        return True
+
+    @property
+    def is_over(self) -> bool:
+        """See `nvisy.topics.log.Claim`."""
+        return bool(self._lost_to)
+
+    @property
+    def host(self) -> int:
+        """See `nvisy.topics.log.Claim`."""
+        return 0
+
     def release(self) -> None:
         """Give the lease up; when the broker does not answer, it ends by itself."""
         if self._stop.is_set():
@@ -227,7 +276,7 @@ class KafkaClaim:
         self._unlock()
 
     def _keep(self) -> None:
-        while not self._stop.wait(_RENEW_S):
+        while not self._stop.wait(RENEW_S):
             began = time.monotonic()
             reach(Point.LEASE_RENEW)
             try:

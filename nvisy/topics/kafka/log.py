@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nvisy.topics.kafka.address import parse_address
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, Cluster
+from nvisy.topics.kafka.joining import KafkaMembership
 from nvisy.topics.kafka.lease import KafkaClaim, Leases, holder, take_lease
 from nvisy.topics.kafka.positions import Positions
 from nvisy.topics.kafka.reader import group_of
@@ -35,9 +36,9 @@ class KafkaLog:
         self._cluster = cluster
         self._topics = Topics(cluster)
         self._positions = Positions(cluster)
-        self._root = root
         future = cluster.admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)
         self._id = str(cluster.answer(future, "connecting").cluster_id)
+        self._claims = root / "claims" / self._id
 
     @property
     def id(self) -> str:
@@ -79,10 +80,13 @@ class KafkaLog:
         """See `nvisy.topics.log.Log`."""
         return read(self._cluster, self._topics.existing(topic), partition, offset)
 
-    def claim(self, graph: str, owner: str) -> KafkaClaim:
+    def claim(self, graph: str, owner: str, config: str = "") -> KafkaClaim:
         """See `nvisy.topics.log.Log`. Waits up to five seconds for the lease of a run that died elsewhere."""
-        leases = Leases(self._cluster, self._topics, check_topic_name(graph))
-        return take_lease(leases, owner, self._root / "claims" / self._id)
+        return take_lease(self._leases(graph), owner, self._claims, config=config)
+
+    def join(self, graph: str, owner: str, config: str) -> KafkaMembership:
+        """See `nvisy.topics.log.Log`."""
+        return KafkaMembership(self._leases(graph), owner, config, self._claims)
 
     def lag(self, seat: Seat) -> Mapping[TopicPartition, tuple[int, int]]:
         """See `nvisy.topics.log.Log`."""
@@ -107,10 +111,12 @@ class KafkaLog:
         """See `nvisy.topics.log.Log`. A lease that is not renewed while it is watched has no holder."""
         if self._topics.describe(state_topic(check_topic_name(graph))) is None:
             return None
-        leases = Leases(self._cluster, self._topics, graph)
-        return holder(leases, self._root / "claims" / self._id)
+        return holder(self._leases(graph), self._claims)
 
     def close(self) -> None:
         """See `nvisy.topics.log.Log`."""
         self._positions.close()
         self._cluster.close()
+
+    def _leases(self, graph: str) -> Leases:
+        return Leases(self._cluster, self._topics, check_topic_name(graph))

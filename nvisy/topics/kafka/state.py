@@ -5,6 +5,7 @@
 | `<stage>/<name>` | what the stage committed under that name |
 | `/input/<stage>/<config>/<topic>` | id of the topic the stage's positions belong to |
 | `/claim` | the lease on the graph |
+| `/host-<n>` | the lease on a place among the hosts that run the graph together |
 """
 
 from __future__ import annotations
@@ -14,12 +15,24 @@ from dataclasses import dataclass
 
 from nvisy.topics.log import Append, LogRecord, Seat
 
-CLAIM_KEY = b"/claim"
+CLAIM = "claim"
+HOST = "host-"
 
 
 def state_topic(graph: str) -> str:
     """Name of the topic."""
     return f"{graph}.state"
+
+
+def lease_key(name: str) -> bytes:
+    """The key of a lease: `claim`, or `host-<n>`."""
+    return f"/{name}".encode()
+
+
+def lease_name(key: bytes) -> str:
+    """The name of the lease that a key is of, or nothing."""
+    name = key.decode(errors="replace").removeprefix("/")
+    return name if lease_key(name) == key and (name == CLAIM or name.startswith(HOST)) else ""
 
 
 @dataclass(frozen=True, slots=True)

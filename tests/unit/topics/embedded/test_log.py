@@ -5,7 +5,7 @@ import stat
 import apsw
 import pytest
 
-from nvisy.errors import Refused, Unreachable
+from nvisy.errors import Refused, Unreachable, UsageError
 from nvisy.topics.embedded import EmbeddedLog, folder
 from nvisy.topics.log import Append, Seat
 from tests.topics.drive import after, drain, ends, numbers, reader, records, write, writer
@@ -178,3 +178,8 @@ def test_a_stage_that_moves_its_home_shuts_out_whoever_writes_the_old_one(log):
     assert new.state() == {"n": b"1"}
     old.close()
     new.close()
+
+
+def test_no_other_host_can_join_a_graph(tmp_path):
+    with pytest.raises(UsageError, match="NVISY_LOG=kafka"):
+        EmbeddedLog(tmp_path).join("g", "alpha:1", "c")
