@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from nvisy_vector import _qdrant_sweep
-from nvisy_vector._qdrant_server import connect, translated
+from nvisy_vector._qdrant_server import READ_TIMEOUT_S, connect, translated
 from nvisy_vector.qdrant import DESCRIPTOR, QdrantParams, QdrantSink
 
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
@@ -273,14 +273,14 @@ def test_a_server_that_is_not_there_is_unreachable_at_once(qdrant):
     assert time.monotonic() - started < 5
 
 
-def test_a_server_that_does_not_answer_is_unreachable_within_five_seconds():
+def test_a_server_that_does_not_answer_is_unreachable_long_before_a_read_would_be_given_up():
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         started = time.monotonic()
         with pytest.raises(Unreachable):
             QdrantSink(
                 QdrantParams(url=f"http://127.0.0.1:{deaf.getsockname()[1]}", collection="docs")
             ).check()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < READ_TIMEOUT_S / 2
 
 
 def test_an_older_server_is_refused(qdrant):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from nvisy.errors import DealtAnew, NvisyError, Refused, SeatTaken, Unreachable
 
@@ -29,6 +29,14 @@ _NO_TOPIC = frozenset(
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
         KafkaError.UNKNOWN_TOPIC_ID,
+    }
+)
+_NO_LEADER = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
 _NOT_ALLOWED = frozenset(
@@ -65,3 +73,8 @@ def fault_of(error: KafkaError, doing: str, url: str) -> NvisyError:
 def is_missing_topic(error: KafkaError) -> bool:
     """Whether the broker says that there is no such topic."""
     return error.code() in _NO_TOPIC
+
+
+def is_between_leaders(error: BaseException | None) -> bool:
+    """Whether a client raised that a partition has no leader yet, or another one than it thought: ask again."""
+    return isinstance(error, KafkaException) and error.args[0].code() in _NO_LEADER

@@ -12,7 +12,7 @@ from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, Resource
 
 from nvisy.errors import NvisyError, Refused, Unreachable, UsageError
 from nvisy.topics.kafka.cluster import ANSWER_TIMEOUT_S, MAX_MESSAGE_BYTES, Cluster
-from nvisy.topics.kafka.faults import is_missing_topic
+from nvisy.topics.kafka.faults import is_between_leaders, is_missing_topic
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.log import TopicInfo
 
@@ -35,6 +35,7 @@ EVENTS_SETTINGS = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_MESS
 """Several events of one key stand beside each other here: compaction would leave the last of them alone."""
 
 _MARKER_WAIT_S = 0.1
+_LEADER_WAIT_S = 0.05
 
 
 class _Offset(NamedTuple):
@@ -155,7 +156,19 @@ class Topics:
         return start, end
 
     def _offsets(self, places: Sequence[KafkaPartition], kinds: Sequence[_Offset]) -> list[dict[int, int]]:
-        """Offsets of every kind asked for, all in one round."""
+        """Offsets of every kind asked for, all in one round; once more while a partition is between leaders."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            try:
+                return self._offsets_now(places, kinds)
+            except Unreachable as error:
+                if not is_between_leaders(error.__cause__) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LEADER_WAIT_S)
+
+    def _offsets_now(
+        self, places: Sequence[KafkaPartition], kinds: Sequence[_Offset]
+    ) -> list[dict[int, int]]:
         doing = f"asking for the offsets of topic {places[0].topic!r}"
         rounds = [
             self._cluster.admin.list_offsets(

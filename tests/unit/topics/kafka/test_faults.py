@@ -1,8 +1,8 @@
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from nvisy.errors import DealtAnew, Refused, SeatTaken, Unreachable
-from nvisy.topics.kafka.faults import fault_of
+from nvisy.topics.kafka.faults import fault_of, is_between_leaders
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_what_the_client_says_becomes_one_of_our_errors(code, kind, words):
     assert type(fault) is kind
     assert words in str(fault)
     assert "committing" in str(fault)
+
+
+def test_only_a_partition_between_leaders_is_asked_again():
+    assert is_between_leaders(KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)))
+    assert is_between_leaders(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
+    assert not is_between_leaders(KafkaException(KafkaError(KafkaError._TRANSPORT)))
+    assert not is_between_leaders(TimeoutError())
+    assert not is_between_leaders(None)
