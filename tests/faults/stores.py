@@ -96,6 +96,14 @@ class PostgresStore:
             query = f'SELECT {_FIELDS.replace("embedding", "embedding::text")} FROM "{collection}"'
             return [(*row[:5], json.loads(row[5])) for row in connection.execute(query)]
 
+    def cut(self) -> None:
+        """End every connection to the database but our own."""
+        import psycopg
+
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+
     def close(self) -> None:
         """Nothing is held."""
 
