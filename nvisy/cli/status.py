@@ -9,8 +9,10 @@ from nvisy.cli.durations import ago
 from nvisy.cli.graphs import AsJson, GraphFile, checked_graph
 from nvisy.cli.letters import when
 from nvisy.cli.output import one_line, printable, say, say_json, say_table
+from nvisy.connector.descriptor import Fact
 from nvisy.plan.compile import compile_graph
 from nvisy.runtime.settings import Settings
+from nvisy.runtime.source_health import source_health
 from nvisy.runtime.status import GraphStatus, StageStatus, status_of
 
 _UNKNOWN = "-"
@@ -19,13 +21,16 @@ _UNKNOWN = "-"
 def command(graph: GraphFile, as_json: AsJson = False) -> None:
     """Say how a graph is: who runs it, how far behind each stage is, what failed.
 
-    Reads the log and disturbs no run. Exits with 3 when the log cannot be reached.
+    Reads the log, asks sources what they keep for the graph, and disturbs no run. Exits with 3 when the log cannot be
+    reached.
     """
-    plan = compile_graph(checked_graph(graph))
-    with closing(Settings.from_environ().open_log()) as log:
+    checked, settings = checked_graph(graph), Settings.from_environ()
+    plan = compile_graph(checked)
+    with closing(settings.open_log()) as log:
         status = status_of(log, plan)
+    sources = source_health(checked, settings)
     if as_json:
-        say_json(status.as_json())
+        say_json({**status.as_json(), "sources": sources})
         return
     say(_headline(status))
     for remark in _remarks(status):
@@ -36,6 +41,8 @@ def command(graph: GraphFile, as_json: AsJson = False) -> None:
         if stage.last_error and stage.last_error != stage.waiting:
             at = when(stage.last_error_ms)
             say(f"last error of {stage.id}, {at} UTC: {one_line(stage.last_error, 200)}")
+    for node, facts in sources.items():
+        say(f"source {node}: {', '.join(_fact(name, value) for name, value in facts.items())}")
     if not status.dead_letters:
         say("no dead letters")
         return
@@ -46,6 +53,11 @@ def command(graph: GraphFile, as_json: AsJson = False) -> None:
             for node, letters in status.dead_letters.items()
         ),
     )
+
+
+def _fact(name: str, value: Fact) -> str:
+    shown = f"{value:,}" if isinstance(value, int) else one_line(str(value), 200)
+    return f"{name.replace('_', ' ')} {shown}"
 
 
 def _headline(status: GraphStatus) -> str:

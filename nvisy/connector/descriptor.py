@@ -54,6 +54,9 @@ class Context:
     follow: bool = True
 
 
+Fact = str | int
+
+
 @dataclass(frozen=True, slots=True)
 class SourceDescriptor:
     """A provider of documents, `object/files`. `open` gives a `Source` and connects to nothing yet.
@@ -62,6 +65,8 @@ class SourceDescriptor:
         topic: For a source that is a topic of the log itself: the topic's name. It needs no stage of its own, and
             `open` is never called: the stage behind it reads the topic through its own seat at the log.
         deletes: `(params) -> whether a key that went away is noticed`, where that depends on them.
+        health: `(params, context) -> facts by name` about what the source keeps for its reader on its own side, such as
+            how much of a write-ahead log; for `nvisy status`. Changes nothing. Names end in their unit.
     """
 
     name: str
@@ -72,6 +77,7 @@ class SourceDescriptor:
     shape: Callable[[Any], Shape]
     topic: Callable[[Any], str] | None = None
     deletes: Callable[[Any], bool] | None = None
+    health: Callable[[Any, Context], Mapping[str, Fact]] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -25,6 +25,11 @@ HOW_TO_READ_ANEW = (
 )
 
 _log = logging.getLogger(__name__)
+_HEALTH = """SELECT active, wal_status, pg_wal_lsn_diff(written, restart_lsn)::bigint,
+    pg_wal_lsn_diff(written, confirmed_flush_lsn)::bigint
+  FROM pg_replication_slots, LATERAL (
+    SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS written
+  ) AS log WHERE slot_name = %s"""
 _SLOT = "SELECT to_jsonb(s), current_database() FROM pg_replication_slots s WHERE slot_name = %s"
 
 
@@ -60,6 +65,18 @@ def find(connection: Connection, name: str) -> Slot | None:
         _why_lost(found),
         found["active_pid"],
     )
+
+
+def health(connection: Connection, name: str) -> dict[str, str | int]:
+    """How a slot is: whether it is read, and what the server keeps for it; `state` is `missing` where there is none."""
+    with translated(f"replication slot {name}"):
+        row = connection.execute(_HEALTH, (name,)).fetchone()
+    if row is None:
+        return {"slot": name, "state": "missing"}
+    is_read, wal_status, kept_bytes, behind_bytes = row
+    facts = {"wal_status": wal_status, "kept_wal_bytes": kept_bytes, "behind_bytes": behind_bytes}
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {"slot": name, "state": "read" if is_read else "waiting", **known}
 
 
 def when_free(connection: Connection, name: str) -> Slot | None:

@@ -8,6 +8,7 @@ the run stops and says so.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from nvisy.connector.descriptor import Context, Params, SourceDescriptor
+from nvisy.connector.descriptor import Context, Fact, Params, SourceDescriptor
 from nvisy.connector.shape import Shape
 from nvisy.connector.source import SourceCapabilities, StreamReader
 from nvisy.primitives.primitive import content_hash
@@ -145,6 +146,16 @@ class PostgresSource:
             return self._by_query(position)
         return open_reader(self._settings(), position)
 
+    def health(self) -> Mapping[str, Fact]:
+        """How the slot is, and what it makes the server keep; nothing with `query`, which leaves nothing there."""
+        from nvisy_sql._connect import connect  # noqa: PLC0415
+        from nvisy_sql._slot import health  # noqa: PLC0415
+
+        if self._params.mode == "query":
+            return {}
+        with connect(self._params.dsn.get_secret_value(), "nvisy status") as connection:
+            return health(connection, self._slot)
+
     def _by_query(self, position: Any | None) -> QueryReader:
         params = self._params
         assert params.cursor is not None
@@ -192,6 +203,10 @@ def _notices_deletes(params: PostgresParams) -> bool:
     return params.mode == "cdc"
 
 
+def _health(params: PostgresParams, context: Context) -> Mapping[str, Fact]:
+    return PostgresSource(params, context).health()
+
+
 def _open(params: PostgresParams, context: Context) -> PostgresSource:
     return PostgresSource(params, context)
 
@@ -204,5 +219,6 @@ DESCRIPTOR = SourceDescriptor(
     open=_open,
     shape=_shape,
     deletes=_notices_deletes,
+    health=_health,
     example={"dsn": "postgresql://localhost/shop", "tables": ["public.articles"]},
 )

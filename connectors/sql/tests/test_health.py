@@ -275,3 +275,23 @@ class TestBeforeAnythingRuns:
     def test_a_server_that_is_not_there(self, items):
         with pytest.raises(Unreachable, match="cannot be reached"):
             items.source(dsn="postgresql://localhost:1/none").check()
+
+
+def test_health_says_what_a_slot_makes_the_server_keep(items):
+    source = items.source()
+    assert source.health() == {"slot": source.health()["slot"], "state": "missing"}
+    read_up(items, source)
+    name = slot_of(items)
+    free_slot(items, name)
+    before = source.health()
+    assert before["slot"] == name
+    assert before["state"] == "waiting"
+    assert before["wal_status"] == "reserved"
+    items.execute("INSERT INTO items SELECT n, repeat('x', 1000) FROM generate_series(10, 1000) AS n")
+    after = source.health()
+    assert after["kept_wal_bytes"] >= before["kept_wal_bytes"] + 900_000
+    assert after["behind_bytes"] >= before["behind_bytes"] + 900_000
+
+
+def test_a_source_that_is_read_again_and_again_by_a_query_keeps_nothing_on_the_server(items):
+    assert items.source(mode="query", cursor="id").health() == {}
