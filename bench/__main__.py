@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from bench import report
 from bench.rows import Row
 from bench.workloads import MODULES, runner
 from bench.world import World
+from tests.servers.postgres import PostgresServer
 
 REPEATS = 5
 
@@ -22,10 +24,22 @@ def main() -> int:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(MODULES))
     parser.add_argument("--smoke", action="store_true", help="small inputs, once, no judgement")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="pairs of runs, 5 by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the inputs, for a first look")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker that runs already")
+    parser.add_argument(
+        "--postgres", metavar="FOLDER", type=Path, help="of a server of tests.servers that runs already"
+    )
     options = parser.parse_args()
     if unknown := set(options.workloads) - set(MODULES):
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
-    with World(smoke=options.smoke, repeats=options.repeats) as world:
+    world = World(
+        smoke=options.smoke,
+        repeats=options.repeats,
+        scale=options.scale,
+        postgres=PostgresServer(options.postgres) if options.postgres else None,
+        kafka=options.kafka,
+    )
+    with world:
         rows = run(world, options.workloads or list(MODULES))
     print("\n" + report.table(rows))
     if not options.workloads and not options.smoke:
@@ -38,7 +52,7 @@ def run(world: World, names: list[str]) -> list[Row]:
     rows: list[Row] = []
     for name in names:
         for row in runner(name)(world):
-            print(report.line(row), flush=True)
+            print(report.line(row), *(f"{name} {value}" for name, value in row.facts.items()), flush=True)
             rows.append(row)
     return rows
 

@@ -38,7 +38,7 @@ _SYLLABLES = [
 _N_WORDS = 20_000
 _N_SENTENCES = 20_000
 _PARAGRAPHS = 4
-_SENTENCES = 4
+_SENTENCES = 3
 
 
 class Prose:
@@ -80,5 +80,6 @@ def read(path: Path) -> Iterator[tuple[str, str]]:
     """Id and text of each document of a file, as a script would read them."""
     with path.open("rb") as file:
         for line in file:
-            document = orjson.loads(line)
-            yield document["id"], document["text"]
+            if line != b"\n":
+                document = orjson.loads(line)
+                yield document["id"], document["text"]

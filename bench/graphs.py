@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-CHUNK_SIZE = 400
+CHUNK_SIZE = 500
 """The longest chunk, in characters: those of the documents here come out at about 300."""
 
 DIMENSIONS = 256
@@ -37,6 +37,19 @@ def steps(model: str = "local/hash", **embed: Any) -> list[Node]:
             "params": {"model": model, "dimensions": DIMENSIONS, **embed},
         },
     ]
+
+
+def remote_steps(batch: int, dimensions: int) -> list[Node]:
+    """Chunks, and their vectors from a model behind an API."""
+    chunk, embed = steps("openai/bench", batchSize=batch, cache=False)
+    params = {**embed["params"], "dimensions": dimensions}
+    return [chunk, {**embed, "params": params, "connection": "model"}]
+
+
+def model_at(url: str, **limits: int) -> dict[str, Any]:
+    """The connection to it."""
+    params = {"baseUrl": url, "apiKey": "none"}
+    return {"model": {"provider": "openai", "params": params, "limits": limits}}
 
 
 def pgvector(dsn: str) -> Node:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,8 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_S = 0.1
+STOP_S = 30.0
+STDOUT, STDERR = "stdout", "stderr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,14 @@ class Done:
         report: The JSON object that its last line is; empty if it is none.
         started_at: When it was started, seconds, UTC.
         wall_s: From start to end.
+        cpu_s: Seconds of the processor that it and its descendants took: what hardly depends on other programs.
         peak_mb: The most that it and its descendants had resident together, in 10^6 bytes.
     """
 
     report: Mapping[str, Any]
     started_at: float
     wall_s: float
+    cpu_s: float
     peak_mb: float
 
     @property
@@ -51,43 +56,48 @@ class Done:
         return float(self.report["first_read_at_us"]) / 1e6 - self.started_at
 
 
-def run_child(
-    argv: Sequence[str],
-    folder: Path,
-    environ: Mapping[str, str] | None = None,
-    *,
-    while_it_runs: Callable[[subprocess.Popen[bytes]], None] = lambda _process: None,
-) -> Done:
+def run_child(argv: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None) -> Done:
     """Run a command to its end in `folder`. Raises `RuntimeError` with what it said, if that is a bad one."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NVISY_")}
-    with (folder / "stderr").open("w+b") as said, (folder / "stdout").open("w+b") as out:
-        started_at, started = time.time(), time.monotonic()
-        process = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env={**clean, "PYTHONPATH": str(ROOT), **(environ or {})},
-            stdout=out,
-            stderr=said,
-            stdin=subprocess.DEVNULL,
-        )
-        with Sampler(process.pid) as sampler:
-            try:
-                while_it_runs(process)
-                code = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-        wall_s = time.monotonic() - started
-        said.seek(0)
-        out.seek(0)
-        lines = out.read().splitlines()
-        if code != 0:
-            raise RuntimeError(f"`{' '.join(argv)}` ended with {code}:\n{said.read().decode()[-3000:]}")
+    started_at, started = time.time(), time.monotonic()
+    with running(argv, folder, environ) as process, Sampler(process.pid) as sampler:
+        code, usage = _reap(process)
+    wall_s = time.monotonic() - started
+    if code != 0:
+        raise RuntimeError(f"`{' '.join(argv)}` ended with {code}:\n{(folder / STDERR).read_text()[-3000:]}")
     report = {}
     with suppress(IndexError, orjson.JSONDecodeError):
-        report = orjson.loads(lines[-1])
-    return Done(report, started_at, wall_s, sampler.peak_mb)
+        report = orjson.loads((folder / STDOUT).read_bytes().splitlines()[-1])
+    return Done(report, started_at, wall_s, usage.ru_utime + usage.ru_stime, sampler.peak_mb)
+
+
+@contextmanager
+def running(
+    argv: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs in `folder` as long as this is open; what it says is in two files there."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NVISY_")}
+    environ = {**clean, "PYTHONPATH": str(ROOT), **(environ or {})}
+    with (folder / STDERR).open("wb") as said, (folder / STDOUT).open("wb") as out:
+        process = subprocess.Popen(
+            argv, cwd=folder, env=environ, stdout=out, stderr=said, stdin=subprocess.DEVNULL
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _reap(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
+    """Wait for the end of a child, and of those that it waited for."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage
 
 
 def nvisy(*arguments: str) -> list[str]:
@@ -143,9 +153,11 @@ class Pairs:
         """How many of `count` things each run did in a second of its work."""
         return [count / one.working_s for one in self.ours], [count / one.working_s for one in self.theirs]
 
-    def memory(self) -> dict[str, float]:
-        """Medians of what both took at most, 10^6 bytes."""
+    def costs(self) -> dict[str, float]:
+        """Medians of the memory that both took at most, 10^6 bytes, and of their seconds of the processor."""
         return {
+            "cpu_s": round(median(one.cpu_s for one in self.ours), 2),
+            "baseline_cpu_s": round(median(one.cpu_s for one in self.theirs), 2),
             "memory_mb": round(median(one.peak_mb for one in self.ours), 1),
             "baseline_memory_mb": round(median(one.peak_mb for one in self.theirs), 1),
         }

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import orjson
 
@@ -58,10 +57,10 @@ def _cells(row: Row) -> list[str]:
         row.workload,
         row.what,
         row.unit,
-        _number(median(row.ours)),
+        _number(row.median),
         _number(min(row.ours)),
         _number(max(row.ours)),
-        _number(median(row.baselines)),
+        _number(row.baseline),
         f"{row.ratio:.2f}",
         f"{min(row.ratios):.2f}",
         f"{max(row.ratios):.2f}",

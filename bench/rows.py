@@ -46,6 +46,16 @@ class Row:
         return median(self.ratios)
 
     @property
+    def median(self) -> float:
+        """Of ours."""
+        return median(self.ours)
+
+    @property
+    def baseline(self) -> float:
+        """Median of the baseline's."""
+        return median(self.baselines)
+
+    @property
     def passed(self) -> bool:
         """Whether it meets the bar."""
         return self.ratio >= self.bar if self.at_least else self.ratio <= self.bar
@@ -62,10 +72,10 @@ class Row:
             "sense": "at least" if self.at_least else "at most",
             "pass": self.passed,
             "unit": self.unit,
-            "median": round(median(self.ours), 3),
+            "median": round(self.median, 3),
             "min": round(min(self.ours), 3),
             "max": round(max(self.ours), 3),
-            "baseline": round(median(self.baselines), 3),
+            "baseline": round(self.baseline, 3),
             "against": self.against,
             "repetitions": len(self.ours),
             **self.facts,

@@ -23,13 +23,21 @@ class World:
     Attributes:
         smoke: Small inputs and one repetition: to see that everything works, not how fast.
         repeats: How often a pair is run.
+        scale: Of the inputs, for a first look at a machine that is busy.
         folder: For whatever lasts as long as the world.
     """
 
     def __init__(
-        self, *, smoke: bool, repeats: int, postgres: PostgresServer | None = None, kafka: str | None = None
+        self,
+        *,
+        smoke: bool,
+        repeats: int,
+        scale: float = 1.0,
+        postgres: PostgresServer | None = None,
+        kafka: str | None = None,
     ) -> None:
         self.smoke = smoke
+        self.scale = scale
         self.repeats = 1 if smoke else repeats
         self._postgres_given = postgres
         self._kafka_given = kafka
@@ -48,7 +56,7 @@ class World:
 
     def size(self, full: int, smoke: int) -> int:
         """How many documents."""
-        return smoke if self.smoke else full
+        return smoke if self.smoke else int(full * self.scale)
 
     @cached_property
     def _postgres(self) -> PostgresServer:

@@ -39,6 +39,7 @@ class Table:
         self._connection = psycopg.connect(dsn)
         _teach_vectors(self._connection)
         self._connection.execute(_TABLE)
+        self._connection.execute("CREATE INDEX ON chunks (document)")
         self._connection.execute("CREATE TEMP TABLE staging (LIKE chunks) ON COMMIT DELETE ROWS")
         self._connection.commit()
 

@@ -11,6 +11,16 @@ from bench.world import World
 MODULES: Mapping[str, str] = {
     "W1": "w01_ingest",
     "W1n": "w01n_nothing",
+    "W8": "w08_codec",
+    "W6": "w06_unchanged",
+    "W2": "w02_hop",
+    "W12": "w12_startup",
+    "W3": "w03_two_hops",
+    "W9": "w09_latency",
+    "W4": "w04_slow_model",
+    "W5": "w05_rate_limit",
+    "W10": "w10_workers",
+    "W11": "w11_growth",
 }
 
 

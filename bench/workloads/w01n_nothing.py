@@ -42,5 +42,5 @@ def run(world: World) -> Iterator[Row]:
         bar=0.50,
         ours=mine,
         baselines=loops,
-        facts={"documents": count, **pairs.memory()},
+        facts={"documents": count, **pairs.costs()},
     )
