@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nvisy import errors, primitives
     from nvisy.asynchronous import run_async, search_async
+    from nvisy.audit.repair import repair
+    from nvisy.audit.verify import verify
     from nvisy.connector.sink import Hit
     from nvisy.graph.model import Graph
     from nvisy.query import embed, records, search
@@ -33,10 +35,12 @@ __all__ = [
     "errors",
     "primitives",
     "records",
+    "repair",
     "run",
     "run_async",
     "search",
     "search_async",
+    "verify",
 ]
 
 _HOMES = {
@@ -45,10 +49,12 @@ _HOMES = {
     "Report": "nvisy.runtime.counters",
     "embed": "nvisy.query",
     "records": "nvisy.query",
+    "repair": "nvisy.audit.repair",
     "run": "nvisy.runtime.run",
     "run_async": "nvisy.asynchronous",
     "search": "nvisy.query",
     "search_async": "nvisy.asynchronous",
+    "verify": "nvisy.audit.verify",
 }
 
 

@@ -136,6 +136,18 @@ def _sink(checked: CheckedGraph, wanted: str | None) -> str:
     raise UsageError(f"graph {checked.graph.id} has {what} that can be searched; {there}")
 
 
+def sinks_to_ask(checked: CheckedGraph, wanted: str | None = None) -> list[str]:
+    """The sink nodes whose index can be read, in the order of the graph; or the one that is wanted.
+
+    Raises:
+        UsageError: There is none, or no such sink.
+    """
+    if wanted is not None:
+        return [_sink(checked, wanted)]
+    found = [node.id for node in checked.graph.nodes if _can_be_asked(checked, node.id)]
+    return found or [_sink(checked, None)]
+
+
 def _can_be_asked(checked: CheckedGraph, node: str) -> bool:
     descriptor = checked.descriptor(node)
     return isinstance(descriptor, SinkDescriptor) and descriptor.topic is None

@@ -83,5 +83,6 @@ DESCRIPTOR = ActionDescriptor(
     params=ChunkParams,
     shape=_shape,
     build=_build,
+    is_repeatable=True,
     example={"size": 400, "overlap": 0},
 )

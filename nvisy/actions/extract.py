@@ -87,4 +87,5 @@ DESCRIPTOR = ActionDescriptor(
     params=ExtractParams,
     shape=_shape,
     build=_build,
+    is_repeatable=True,
 )

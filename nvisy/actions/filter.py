@@ -57,5 +57,6 @@ DESCRIPTOR = ActionDescriptor(
     params=FilterParams,
     shape=_shape,
     build=_build,
+    is_repeatable=True,
     example={"when": "size(text) > 200 && coalesce(metadata.lang, 'en') == 'en'"},
 )

@@ -150,5 +150,6 @@ DESCRIPTOR = ActionDescriptor(
     params=MapParams,
     shape=_shape,
     build=_build,
+    is_repeatable=True,
     example={"primitive": "Document", "text": "text.trim()", "metadata": {"name": "key"}},
 )

@@ -112,6 +112,8 @@ class ActionDescriptor:
         build: Makes the action in the process that runs it.
         cut: Whether a topic follows it by default: what is dear to make again is kept.
         whole_stream: It has to see every partition in one process, and runs as a stage of its own.
+        is_repeatable: What it makes depends on the item and its parameters alone, costs nothing and touches nothing
+            else: `nvisy verify` may make it again, to see whether an index holds it.
         revision: `(params) -> revision` of what decides beside the parameters what it makes, such as the code of a
             function: with another one, its input is processed again.
     """
@@ -123,6 +125,7 @@ class ActionDescriptor:
     build: Callable[[Any, Context], Action]
     cut: bool = False
     whole_stream: bool = False
+    is_repeatable: bool = False
     revision: Callable[[Any], str] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from nvisy.errors import Refused
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.numbering import Numbering
-from nvisy.topics.log import Session
+from nvisy.topics.log import Session, TopicPartition
 
 FORMAT = 1
 _FORMAT = "format"
@@ -32,7 +32,7 @@ class Memory:
         values: Everything committed so far, by name.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session | _Seen) -> None:
         """Read the state.
 
         Raises:
@@ -45,6 +45,11 @@ class Memory:
             raise Refused(
                 f"the state of a stage has format {found}, this version of nvisy reads format {FORMAT}: upgrade nvisy"
             )
+
+    @classmethod
+    def seen(cls, values: Mapping[str, bytes]) -> Memory:
+        """The memory of a stage as somebody else sees it, who remembers nothing for it."""
+        return cls(_Seen(values))
 
     def remember(self, values: Values) -> None:
         """Commit values by themselves."""
@@ -163,6 +168,21 @@ class Memory:
         """Names of the stamps that copies of the stage have put into the collection of a sink node."""
         prefix = f"{_STAMP}{sink}/"
         return [name.removeprefix(_STAMP) for name in self.values if name.startswith(prefix)]
+
+
+class _Seen:
+    """Stands for the session of a stage whose state is only looked at."""
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        self._values = values
+
+    def state(self) -> Mapping[str, bytes]:
+        """The state that was seen."""
+        return self._values
+
+    def commit(self, _positions: Mapping[TopicPartition, int], _state: Values) -> None:
+        """Refuse."""
+        raise NotImplementedError("the state of a stage is for the stage to change")
 
 
 def stamped(sink: str, stamp: Version) -> Values:
