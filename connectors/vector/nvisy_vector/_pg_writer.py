@@ -122,6 +122,8 @@ class PgvectorWriter:
             self._connection.execute("SET idle_in_transaction_session_timeout = '5s'")
             # all that a writer does are look-ups, and without statistics of its staging the planner cannot know
             self._connection.execute("SET enable_seqscan = off")
+            # a plan for arrays of any length takes them for ten long, and compares thousands with thousands
+            self._connection.execute("SET plan_cache_mode = force_custom_plan")
             self._connection.execute(f"CREATE TEMP TABLE nvisy_staging ({_STAGING}) ON COMMIT DELETE ROWS")
             _teach_vectors(self._connection)
         return self._connection
