@@ -11,7 +11,7 @@ INSTALL := test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --di
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test faults mutations soak demo follow fmt lock clean
+.PHONY: help setup check test faults mutations soak bench demo follow fmt lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -48,6 +48,10 @@ mutations: setup  ## one mechanism off at a time: the row of the matrix that gua
 soak: setup  ## half an hour of edits and faults: nothing drifts, nothing grows
 	$(BIN)/python -m tests.servers
 	$(BIN)/python -m tests.faults.soak --write
+
+bench: setup  ## speed and memory beside hand-written loops, within the hour; writes docs/performance.md
+	$(BIN)/python -m tests.servers
+	$(BIN)/python -m bench
 
 demo: setup  ## documents become searchable vectors, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && "$(CURDIR)/$(BIN)/nvisy" quickstart --demo "$$folder"

@@ -41,7 +41,7 @@ def main() -> int:
     )
     with world:
         rows = run(world, options.workloads or list(MODULES))
-    print("\n" + report.table(rows))
+    print("\n" + report.table(rows, judged=not options.smoke))
     if not options.workloads and not options.smoke:
         report.write(rows)
     return 0
@@ -52,9 +52,13 @@ def run(world: World, names: list[str]) -> list[Row]:
     rows: list[Row] = []
     for name in names:
         for row in runner(name)(world):
-            print(report.line(row), *(f"{name} {value}" for name, value in row.facts.items()), flush=True)
+            print(report.line(row, judged=not world.smoke), _facts(row), flush=True)
             rows.append(row)
     return rows
+
+
+def _facts(row: Row) -> str:
+    return " ".join(f"{name}={value}" for name, value in row.facts.items())
 
 
 if __name__ == "__main__":

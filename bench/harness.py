@@ -75,7 +75,8 @@ def running(
     argv: Sequence[str], folder: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs in `folder` as long as this is open; what it says is in two files there."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NVISY_")}
+    unwanted = ("NVISY_", "PYTHONDONTWRITEBYTECODE")  # a user's second start finds compiled modules
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     environ = {**clean, "PYTHONPATH": str(ROOT), **(environ or {})}
     with (folder / STDERR).open("wb") as said, (folder / STDOUT).open("wb") as out:
         process = subprocess.Popen(

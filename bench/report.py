@@ -12,10 +12,12 @@ from pathlib import Path
 import orjson
 
 from bench.harness import ROOT
+from bench.picture import picture
 from bench.rows import Row
 
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
+PICTURE = ROOT / "docs" / "performance.svg"
 _HEADS = (
     "workload",
     "measured",
@@ -33,14 +35,16 @@ _HEADS = (
 _LIBRARIES = ("nvisy", "bytewax", "confluent-kafka", "fastavro", "numpy", "psycopg", "apsw", "pydantic")
 
 
-def line(row: Row) -> str:
+def line(row: Row, *, judged: bool = True) -> str:
     """One row, as it comes."""
-    return "| " + " | ".join(_cells(row)) + " |"
+    verdict = ("pass" if row.passed else "**missed**") if judged else ""
+    return f"| {' | '.join([*_cells(row), verdict])} |"
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], *, judged: bool = True) -> str:
     """All rows, as Markdown."""
-    return "\n".join([f"| {' | '.join(_HEADS)} |", "|" + "---|" * len(_HEADS), *map(line, rows)])
+    head = [f"| {' | '.join(_HEADS)} |", "|" + "---|" * len(_HEADS)]
+    return "\n".join([*head, *(line(row, judged=judged) for row in rows)])
 
 
 def write(rows: Sequence[Row]) -> None:
@@ -49,6 +53,9 @@ def write(rows: Sequence[Row]) -> None:
         orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
     PAGE.write_text(_page(rows))
+    growth = next((row.facts["growth"] for row in rows if "growth" in row.facts), None)
+    if growth:
+        PICTURE.write_text(picture(growth))
 
 
 def _cells(row: Row) -> list[str]:
@@ -65,7 +72,6 @@ def _cells(row: Row) -> list[str]:
         f"{min(row.ratios):.2f}",
         f"{max(row.ratios):.2f}",
         f"{sign} {row.bar:g}",
-        "pass" if row.passed else "**missed**",
     ]
 
 
