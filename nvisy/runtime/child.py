@@ -1,7 +1,7 @@
 """The process of one stage: reads its spec and its orders from stdin, writes what happens to stdout.
 
-It ends within a moment when its parent is gone, however that died: the operating system closes the pipe. The thread
-that notices is started before anything slow is imported.
+`fork_server.py` makes it. It ends within a moment when its supervisor is gone, however that died: the operating system
+closes the pipe.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
+
+from nvisy.errors import DealtAnew, NvisyError, SeatTaken
+from nvisy.fault_points import Point, enter, reach
+from nvisy.runtime.messages import StageSpec, line, parse
+from nvisy.runtime.stage import StageRunner
 
 
 class Channel:
@@ -53,11 +57,6 @@ def _listen(pipe: BinaryIO, orders: SimpleQueue[bytes]) -> None:
 
 
 def _work(orders: SimpleQueue[bytes], channel: Channel) -> int:
-    from nvisy.errors import DealtAnew, NvisyError, SeatTaken  # noqa: PLC0415 - see above: slow, and the parent is watched first
-    from nvisy.fault_points import Point, enter, reach  # noqa: PLC0415
-    from nvisy.runtime.messages import StageSpec, line, parse  # noqa: PLC0415
-    from nvisy.runtime.stage import StageRunner  # noqa: PLC0415
-
     spec = StageSpec.from_json(orders.get())
     enter(spec.stage)
     runner = StageRunner(spec, channel.send)
@@ -99,9 +98,3 @@ def _place(error: BaseException) -> str:
     if traceback is None:
         return ""
     return f" (in {Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno})"
-
-
-if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # no waiting for threads of drivers: everything that matters is committed

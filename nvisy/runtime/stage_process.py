@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +12,7 @@ from typing import Any, Literal
 
 from nvisy.plan.model import Stage
 from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.fork_server import STAGES, ForkedProcess
 from nvisy.runtime.messages import StageSpec, parse
 from nvisy.runtime.watchdog import Watchdog
 from nvisy.topics.log import Seat, TopicPartition
@@ -87,15 +85,8 @@ class StageProcess:
         self.due: float | None = None
         self.process = self._spawn("")
 
-    def _spawn(self, died_of: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nvisy.runtime.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "RUST_BACKTRACE": "0"},
-            start_new_session=True,
-        )
-        assert process.stdin is not None
+    def _spawn(self, died_of: str) -> ForkedProcess:
+        process = STAGES.start()
         self.life += 1
         self._listener = threading.Thread(target=self._listen, args=(process, self.life), daemon=True)
         self._listener.start()
@@ -103,8 +94,7 @@ class StageProcess:
         self.send(replace(self._spec, life=self.life, died_of=died_of).to_json())
         return process
 
-    def _listen(self, process: subprocess.Popen[bytes], life: int) -> None:
-        assert process.stdout is not None
+    def _listen(self, process: ForkedProcess, life: int) -> None:
         with process.stdout:
             for raw in process.stdout:
                 self._events.put((self.name, life, parse(raw)))
@@ -113,7 +103,6 @@ class StageProcess:
 
     def send(self, message: bytes) -> None:
         """Tell the process; if it is gone, its exit says so."""
-        assert self.process.stdin is not None
         try:
             self.process.stdin.write(message)
             self.process.stdin.flush()
@@ -158,7 +147,6 @@ class StageProcess:
         self._close_orders()
 
     def _close_orders(self) -> None:
-        assert self.process.stdin is not None
         try:
             self.process.stdin.close()
         except BrokenPipeError:

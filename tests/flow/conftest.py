@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nvisy.runtime import stage_process
 from tests.flow.pipeline import Pipeline
-from tests.flow.warm_stages import WarmStages
-
-
-@pytest.fixture(scope="session")
-def warm_stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStages]:
-    """What starts the stages of runs in this process."""
-    stages = WarmStages(tmp_path_factory.mktemp("warm"))
-    yield stages
-    stages.close()
-
-
-@pytest.fixture(autouse=True)
-def stages_start_warm(warm_stages: WarmStages, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run in this process has its stages forked."""
-    monkeypatch.setattr(stage_process, "subprocess", warm_stages)
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
