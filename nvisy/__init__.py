@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nvisy import errors, primitives
     from nvisy.asynchronous import run_async, search_async
+    from nvisy.audit.lineage import descent, lineage
     from nvisy.audit.repair import repair
     from nvisy.audit.verify import verify
     from nvisy.connector.sink import Hit
@@ -31,8 +32,10 @@ __all__ = [
     "Graph",
     "Hit",
     "Report",
+    "descent",
     "embed",
     "errors",
+    "lineage",
     "primitives",
     "records",
     "repair",
@@ -47,7 +50,9 @@ _HOMES = {
     "Graph": "nvisy.graph.model",
     "Hit": "nvisy.connector.sink",
     "Report": "nvisy.runtime.counters",
+    "descent": "nvisy.audit.lineage",
     "embed": "nvisy.query",
+    "lineage": "nvisy.audit.lineage",
     "records": "nvisy.query",
     "repair": "nvisy.audit.repair",
     "run": "nvisy.runtime.run",

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "explain": "Say how a graph would run: stages, topics, delivery, models.",
         "search": "Ask a graph's index a question.",
         "records": "List what a graph's index holds, by document.",
+        "lineage": "Say where a vector comes from, or what came of a document.",
         "verify": "Compare what a graph's indexes hold with what its log says, record by record.",
         "repair": "Mend what verify finds wrong, and nothing else.",
         "status": "Say how a graph is: who runs it, how far behind each stage is, what failed.",

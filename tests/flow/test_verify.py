@@ -57,7 +57,8 @@ def test_each_thing_that_is_planted_is_found_alone_and_mended(filled: tuple[Pipe
     report = verified(pipeline)
     assert report.is_clean
     assert (report.sinks[0].how, report.sinks[0].keys, report.sinks[0].records) == ("log", 15, len(before))
-    for what in PLANTS:
+    # The double of Qdrant is slow, and one plant of a kind is enough there: judging is the same for all stores.
+    for what in PLANTS[::2] if isinstance(rows, QdrantRows) else PLANTS:
         planted = plant(rows, what)
         report = verified(pipeline)
         assert {(one.kind, one.id) for one in report.drift} == planted.findings, what
