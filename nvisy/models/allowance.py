@@ -35,6 +35,7 @@ POLL_S = 0.01
 EASED = 0.7
 EASE_S = 120.0
 _BUSY_MS = 10_000
+_BUSY_PAUSE_S = 0.01
 _FIRST_TOKENS_PER_CHAR = 0.25
 _WEIGHT = 0.2
 
@@ -323,6 +324,18 @@ class Allowance:
 
 
 def _opened(path: Path) -> apsw.Connection:
+    deadline = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            return _connected(path)
+        except apsw.BusyError:
+            # While another process makes the file, SQLite refuses to change its mode at once, and waits for nothing.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+
+
+def _connected(path: Path) -> apsw.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     database = apsw.Connection(str(path))
     try:

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Semaphore
 
+import apsw
 import numpy as np
 import pytest
 
@@ -276,3 +278,13 @@ def test_a_server_that_allows_less_than_was_said_is_left_alone_as_it_asks(tmp_pa
     answered = sorted(call.at for call in server.calls)
     pauses = 1 + (answered[-1] - answered[0]) / 0.3
     assert server.over_limit <= 8 * (pauses + 1)  # the eight threads once in each pause, and no more
+
+
+def test_a_file_that_another_process_is_making_is_waited_for(tmp_path: Path, opened: Opened) -> None:
+    with closing(apsw.Connection(str(tmp_path / "limits.db"))) as other:
+        other.execute("BEGIN IMMEDIATE; CREATE TABLE unrelated (x)")
+        with ThreadPoolExecutor(1) as pool:
+            turn = pool.submit(lambda: opened(requests_per_minute=600).take(1))
+            time.sleep(0.1)
+            other.execute("COMMIT")
+            turn.result(10)
