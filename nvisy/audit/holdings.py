@@ -17,7 +17,7 @@ from nvisy.primitives.primitive import content_hash
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.dead_letters import open_entries
 from nvisy.runtime.memory import Memory
-from nvisy.runtime.numbering import Numbering, numbering_of
+from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.records import lane_of
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import open_sink
@@ -210,7 +210,7 @@ class Holdings:
     def _numberings(self) -> Mapping[str, Numbering]:
         memory = self._memory()
         return {
-            inlet.name: memory.numbering(inlet.name) or numbering_of(info, None, 0)
+            inlet.name: memory.numbering(inlet.name) or Numbering.begun(info, 1)
             for inlet in self.stage.inlets
             if inlet.kind == "foreign" and (info := self._log.describe(inlet.name)) is not None
         }

@@ -28,8 +28,8 @@ class ChangeDecoder:
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
 
-    def decode(self, record: LogRecord) -> Change:
-        """The change in a record; a tombstone, left by a clean-up, is a delete."""
+    def decode(self, record: LogRecord, had: Version | None = None) -> Change:
+        """The change in a record, which says its version; a tombstone, left by a clean-up, is a delete."""
         if record.value is None:
             source, _, key = (record.key or b"").decode().partition("/")
             version = Version(0, record.offset)

@@ -13,12 +13,12 @@ from nvisy.codec.faults import undecodable
 from nvisy.errors import CodecError, Rejected
 from nvisy.primitives import Document, Primitive
 from nvisy.primitives.change import Change
-from nvisy.primitives.provenance import Provenance
+from nvisy.primitives.provenance import Provenance, Version
 from nvisy.primitives.values import as_metadata
 from nvisy.runtime import debezium
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight
-from nvisy.runtime.numbering import Numbering
+from nvisy.runtime.numbering import Numbering, Versions
 from nvisy.runtime.outlets import Outlet, rejection
 from nvisy.runtime.steps import failure_of
 from nvisy.topics.connector import TopicParams, TopicSourceParams
@@ -43,30 +43,31 @@ class ForeignDecoder:
         self._node = node
         self._params = params
         self._codec = codec
-        self._numbering = numbering
+        self._versions = Versions(numbering)
         self._graph = graph
         self._run = run
         self._partitions = partitions
 
-    def decode(self, record: LogRecord) -> Change:
-        """The change that a record stands for; a null value is a delete.
+    def decode(self, record: LogRecord, had: Version | None = None) -> Change:
+        """The change that a record stands for; a null value is a delete. It has the version that it `had` before.
 
         Raises:
             Rejected: Its value cannot be read, or makes no document.
         """
+        version = had or self._versions.of(record)
         try:
-            return self._change(record)
+            return self._change(record, version)
         except CodecError as error:
             raise undecodable(error) from error
 
     def unknown(self, record: LogRecord) -> Change:
         """Stands for a record whose change cannot be told, under its own key, or its place where it has none."""
         key = (record.key or b"").decode("utf-8", "replace") or f"//{record.partition}/{record.offset}"
-        return Change(self._origin(record, key), graph=self._graph)
+        return Change(self._origin(record, key, self._versions.of(record)), graph=self._graph)
 
-    def _change(self, record: LogRecord) -> Change:
+    def _change(self, record: LogRecord, version: Version) -> Change:
         if record.value is None:
-            return self._delete(record)
+            return self._delete(record, version)
         fields: Mapping[str, Any] = {}
         item: Primitive | None = None
         if self._params.format == "json":
@@ -84,18 +85,18 @@ class ForeignDecoder:
         if self._params.envelope == "debezium":
             row = debezium.row_of(fields)
             if row is None:
-                return self._delete(record)
+                return self._delete(record, version)
             fields = row
         key = self._named(record) if self._params.key is None else _key(fields, self._params.key)
-        origin = self._origin(record, key)
+        origin = self._origin(record, key, version)
         document = item or _document(fields, self._params.text)
         identified = document.identified(
             discriminator="", node=self._node, steps="", parent="", provenance=origin
         )
         return Change(origin, "upsert", (identified,), graph=self._graph)
 
-    def _delete(self, record: LogRecord) -> Change:
-        return Change(self._origin(record, self._named(record)), "delete", graph=self._graph)
+    def _delete(self, record: LogRecord, version: Version) -> Change:
+        return Change(self._origin(record, self._named(record), version), "delete", graph=self._graph)
 
     def _named(self, record: LogRecord) -> str:
         """What the key of a record calls the document."""
@@ -105,13 +106,13 @@ class ForeignDecoder:
             return debezium.key_of(_json(record.key))
         return debezium.key_of(self._codec.decode_record(record.key)[1])
 
-    def _origin(self, record: LogRecord, key: str) -> Provenance:
+    def _origin(self, record: LogRecord, key: str, version: Version) -> Provenance:
         # The partition is that of the graph's own topics: theirs may be cut into another number of partitions.
         return Provenance(
             source=self._node,
             key=key,
             uri=f"topic://{record.topic}/{key}",
-            version=self._numbering.version(record.partition, record.offset),
+            version=version,
             partition=partition_of(f"{self._node}/{key}".encode(), self._partitions),
             observed_at_us=record.timestamp_ms * 1000,
             run=self._run,

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 from nvisy.errors import Refused
 from nvisy.primitives.provenance import Version
-from nvisy.runtime.numbering import Numbering
-from nvisy.topics.log import Session, TopicPartition
+from nvisy.runtime.numbering import Certain, Numbering
+from nvisy.topics.log import Log, Session, TopicPartition
 
 FORMAT = 1
 _FORMAT = "format"
@@ -15,6 +15,7 @@ _CONFIG = "config"
 _INC = "inc/"
 _LIFE = "life"
 _NUMBERING = "numbering/"
+_CERTAIN = "certain/"
 _EPOCH = "epoch"
 _EPOCH_CONFIG = "epoch_config"
 _COMPLETE = "complete"
@@ -114,6 +115,11 @@ class Memory:
         if numbering != self.numbering(numbering.topic):
             self.remember({_NUMBERING + numbering.topic: numbering.to_json()})
 
+    def certain(self, topic: str) -> Certain | None:
+        """What of a topic of other programs is surely older than any growth that its numbering does not know of."""
+        found = self.values.get(_CERTAIN + topic)
+        return Certain.from_json(found) if found is not None else None
+
     # --- full passes over a source ---
 
     @property
@@ -183,6 +189,20 @@ class _Seen:
     def commit(self, _positions: Mapping[TopicPartition, int], _state: Values) -> None:
         """Refuse."""
         raise NotImplementedError("the state of a stage is for the stage to change")
+
+
+def recalled(log: Log, graph: str, topic: str) -> tuple[Numbering | None, Certain | None]:
+    """How any stage of a graph numbered a topic last, for one that never did: a node may have got another name."""
+    known = [Numbering.from_json(value) for value in log.recall(graph, _NUMBERING + topic)]
+    latest = max(known, key=lambda one: one.inc, default=None)
+    certain = [Certain.from_json(value) for value in log.recall(graph, _CERTAIN + topic)]
+    fitting = [one for one in certain if latest is not None and one.partitions == latest.partitions]
+    return latest, max(fitting, key=lambda one: one.at_ms, default=None)
+
+
+def is_certain(topic: str, certain: Certain) -> Values:
+    """This much of a topic of other programs is older than any growth that comes."""
+    return {_CERTAIN + topic: certain.to_json()}
 
 
 def stamped(sink: str, stamp: Version) -> Values:

@@ -11,6 +11,7 @@ from typing import Protocol
 from nvisy.errors import Rejected
 from nvisy.fault_points import Point, reach
 from nvisy.primitives.change import Change
+from nvisy.primitives.provenance import Version
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.flight import Failure, Flight, Ticket
@@ -49,8 +50,8 @@ class Reader(Protocol):
 class Decoder(Protocol):
     """Turns a record of a topic into the change it stands for."""
 
-    def decode(self, record: LogRecord) -> Change:
-        """The change. Raises `Rejected` for bytes that are none."""
+    def decode(self, record: LogRecord, had: Version | None = None) -> Change:
+        """The change, with the version that it `had` where it was read before. Raises `Rejected` for what is none."""
 
     def unknown(self, record: LogRecord) -> Change:
         """Stands for a record whose change cannot be told: its key is all there is."""
@@ -75,16 +76,13 @@ class TopicReader:
         session: Polled,
         decoders: Mapping[str, Decoder],
         until: Mapping[TopicPartition, int] | None = None,
-        first: Mapping[TopicPartition, int] | None = None,
     ) -> None:
         """Read the inputs of a session.
 
         Args:
-            session: Of the stage, or what lets its records through one by one.
+            session: Of the stage, or what lets its records through in turn or one by one.
             decoders: By topic.
             until: Where the topics that stand for sources end now; None where the inputs are the graph's own.
-            first: What has to be read, up to these offsets, before anything in other partitions of the same topics:
-                keys that have moved there from here.
         """
         self._session = session
         self._decoders = decoders
@@ -93,8 +91,6 @@ class TopicReader:
         self._last: dict[TopicPartition, int] = {}
         self._to_be_committed: Mapping[TopicPartition, int] | None = None
         self._committed: dict[TopicPartition, int] = {}
-        self._first = dict(first or {})
-        self._held: list[LogRecord] = []
         if until is not None:
             self._note(())  # what is through already may never be read
 
@@ -107,7 +103,7 @@ class TopicReader:
         records = self._session.poll(POLL_RECORDS, POLL_S, paused=paused)
         if records:
             reach(Point.READ)
-        flights = [self._flight(record) for record in (self._in_turn(records) if self._first else records)]
+        flights = [self._flight(record) for record in records]
         if self._until is not None:
             self._note(flights)
         return flights
@@ -123,7 +119,7 @@ class TopicReader:
     @property
     def ended(self) -> bool:
         """The ends are known and everything below them has been polled."""
-        return self._ends is not None and not self._held and self._session.caught_up(self._ends)
+        return self._ends is not None and self._session.caught_up(self._ends)
 
     @property
     def complete(self) -> bool:
@@ -134,23 +130,11 @@ class TopicReader:
     def close(self) -> None:
         """Nothing to do: the session belongs to the stage."""
 
-    def _in_turn(self, records: Sequence[LogRecord]) -> list[LogRecord]:
-        """Those of the former partitions; the others when all of these have been polled."""
-        topics = {at.topic for at in self._first}
-        ready: list[LogRecord] = []
-        for record in records:
-            waits = record.topic in topics and (record.topic, record.partition) not in self._first
-            (self._held if waits else ready).append(record)
-        if self._session.caught_up(self._first):
-            ready += self._held
-            self._first, self._held = {}, []
-        return ready
-
     def _note(self, flights: Sequence[Flight]) -> None:
         """Note what has been read, until it is everything that there was: from then on it has only to be committed."""
         for flight in flights:
             self._last[flight.ticket.at] = flight.ticket.offset + 1
-        if self._until is not None and not self._held and self._session.caught_up(self._until):
+        if self._until is not None and self._session.caught_up(self._until):
             self._until, self._to_be_committed = None, dict(self._last)
 
     def _flight(self, record: LogRecord) -> Flight:

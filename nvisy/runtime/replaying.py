@@ -154,7 +154,7 @@ class Replaying:
             return Flight(_stand_in(letter), ticket, b"", failure, replay)
         raw, decoder = record.value or b"", self._decoders[inlet]
         try:
-            change = decoder.decode(record)
+            change = decoder.decode(record, Version.of(letter.version) if letter.version else None)
         except Rejected as error:
             return Flight(decoder.unknown(record), ticket, raw, undecoded(record, error), replay)
         if (change.origin.source, change.origin.key) != (letter.source, letter.key):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nvisy.errors import DealtAnew, Unreachable
 from nvisy.plan.model import Stage
@@ -49,6 +49,15 @@ class Seating:
         """Read the input from its beginning."""
         self.session.close()
         self.session, self.memory = take_seat(self._log, self._seat, adopt=self._adopt, from_start=True)
+
+    def go_back(self, places: Mapping[TopicPartition, int]) -> None:
+        """Read the input from these places, where it was read further."""
+        positions = self.session.positions()
+        back = {at: place for at, place in places.items() if positions.get(at, 0) > place}
+        if back:
+            self.session.commit(back)
+            self.session.close()
+            self.session, self.memory = take_seat(self._log, self._seat, adopt=self._adopt)
 
     def keep(self, until: threading.Event) -> None:
         """Keep the seat, also while the partitions of its stage are dealt out among its copies."""

@@ -16,12 +16,14 @@ from nvisy.runtime.building import Steps
 from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.flight import Flight, Ticket
+from nvisy.runtime.in_turn import InTurn
 from nvisy.runtime.key_by_key import KeyByKey
 from nvisy.runtime.listing import ListingReader
-from nvisy.runtime.memory import Memory
+from nvisy.runtime.lookout import Lookout
+from nvisy.runtime.memory import Memory, recalled
 from nvisy.runtime.messages import Send, StageSpec, line
 from nvisy.runtime.numbering import Numbering, numbering_of
-from nvisy.runtime.one_by_one import OneByOne
+from nvisy.runtime.one_by_one import OneByOne, Polled
 from nvisy.runtime.outlet_opening import OutletOpening
 from nvisy.runtime.outlets import Outlet, Patience
 from nvisy.runtime.poison import Cases, Life, verdict
@@ -73,6 +75,7 @@ class Work:
         self._life = Life(spec.life, spec.died_of)
         self._gate: OneByOne | None = None
         self._has_moved = False
+        self._ordered: dict[TopicPartition, int] = {}
         self._committed_at = time.monotonic()
 
     def open(self, patience: Patience) -> None:
@@ -178,7 +181,7 @@ class Work:
 
     def state(self, positions: Mapping[TopicPartition, int]) -> Mapping[str, bytes | None]:
         """What to commit beside the positions: how far a stream has been read, what collections are stamped with."""
-        values = dict(self.reader.state(positions))
+        values = {**self.reader.state(positions), **self._lookout.state()}
         if self._gate is not None:
             values |= self._gate.state(positions)
         for outlet in self.outlets:
@@ -191,6 +194,7 @@ class Work:
         for outlet in self.outlets:
             outlet.committed(positions)
         self.reader.committed(flights, positions)
+        self._lookout.committed(positions)
         if self._gate is not None:
             self._gate.committed()
         if flights:
@@ -204,6 +208,9 @@ class Work:
             if self._source:
                 self.counters.last_ack_at_us = time.time_ns() // 1000
             self._sweeping.own_sources()
+            for numbering in self._numberings.values():
+                self.memory.is_numbered(numbering.read_again())
+        self._lookout.look()
         while not self._drops.empty():
             self._drop(self._drops.get())
         while True:
@@ -311,17 +318,28 @@ class Work:
 
     def _number_foreign(self, at_least: int) -> Mapping[str, Numbering]:
         """How the topics of other programs that the stage reads are numbered, by name."""
+        names = [inlet.name for inlet in self.stage.inlets if inlet.kind == "foreign"]
+        infos = {name: info for name in names if (info := self._log.describe(name)) is not None}
+        now_ms, anew = time.time_ns() // 1_000_000, False
         numberings: dict[str, Numbering] = {}
-        anew = False
-        for inlet in self.stage.inlets:
-            if inlet.kind == "foreign" and (info := self._log.describe(inlet.name)) is not None:
-                before = self.memory.numbering(inlet.name)
-                numberings[inlet.name] = now = numbering_of(info, before, at_least)
-                anew = anew or (before is not None and before.read_whole != now.read_whole)
+        for name, info in infos.items():
+            before, certain = self.memory.numbering(name), self.memory.certain(name)
+            if before is None:
+                before, certain = recalled(self._log, self.seat.graph, name)
+            numberings[name] = numbering_of(info, before, at_least, certain, now_ms)
+            anew = anew or (before is not None and before.read_whole != numberings[name].read_whole)
         if anew:
             self._seating.start_over()
+        back: dict[TopicPartition, int] = {}
+        for name, info in infos.items():
+            here = {at.partition: place for at, place in self.session.positions().items() if at.topic == name}
+            numberings[name] = numberings[name].read_from(here)
+            back |= numberings[name].begins_again(info)
+            self._ordered |= numberings[name].to_be_ordered(info)
+        self._seating.go_back(back)
         for numbering in numberings.values():
             self.memory.is_numbered(numbering)
+        self._lookout = Lookout(self._log, numberings, self.session.positions() if numberings else {})
         return numberings
 
     def _open_reader(self, inc: int) -> Reader:
@@ -343,12 +361,13 @@ class Work:
             return opening.open(source, topic, origin, inc, self.counters.node(source))
         numberings = self._numberings
         decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets}
-        first = {at: end for one in numberings.values() for at, end in one.to_be_drained().items()}
-        suspected = self._cases.suspected(lambda: self._ends(self.stage.inputs)) if not first else {}
+        polled: Polled = self.session
+        if self._ordered:
+            polled = InTurn(self.session, numberings, self._ordered)
+        suspected = self._cases.suspected(lambda: self._ends(self.stage.inputs))
         if suspected or self._cases.guilty:
-            self._gate = OneByOne(self.session, self._cases, suspected, skipped=self._cases.guilty)
-        polled = self._gate or self.session
-        return TopicReader(polled, decoders, self._ends([*numberings]) if numberings else None, first)
+            polled = self._gate = OneByOne(polled, self._cases, suspected, skipped=self._cases.guilty)
+        return TopicReader(polled, decoders, self._ends([*numberings]) if numberings else None)
 
     def _open_replaying(self) -> Replaying | None:
         """What tries dead letters again; nothing where the stage runs a source, and that has to be read again."""

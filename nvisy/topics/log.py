@@ -7,7 +7,7 @@ of a stage fences whoever held it before: a process that was paused and replaced
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -97,11 +97,13 @@ class Session(Protocol):
     def positions(self) -> Mapping[TopicPartition, int]:
         """Committed offset of every input partition that is ours now; the topic's start if there is none."""
 
-    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
+    def poll(
+        self, limit: int, timeout_s: float, *, paused: bool = False, held: Collection[TopicPartition] = ()
+    ) -> Sequence[LogRecord]:
         """Up to `limit` records after the last one polled, in offset order within a partition.
 
         Returns as soon as there is something, empty after `timeout_s` seconds. A paused poll returns nothing
-        and keeps the membership alive.
+        and keeps the membership alive. No more is fetched from partitions that are held; what was may still come.
 
         Raises:
             Refused: A position is no longer in the log (state `gap`), or a topic was made anew.
@@ -266,6 +268,9 @@ class Log(Protocol):
 
     def state(self, seat: Seat) -> Mapping[str, bytes]:
         """What a stage committed as `state`, the last value by name, without taking its seat."""
+
+    def recall(self, graph: str, name: str) -> Sequence[bytes]:
+        """What stages of a graph committed last as `state` under one name, also stages that it has no longer."""
 
     def holder(self, graph: str) -> Holder | None:
         """Who runs a graph now, without disturbing it; None when nobody does. May take two seconds."""

@@ -19,7 +19,7 @@ from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flight import Flight, Replay, Ticket, replayed_at
 from nvisy.runtime.foreign import ForeignDecoder
 from nvisy.runtime.memory import Memory
-from nvisy.runtime.numbering import Numbering, numbering_of
+from nvisy.runtime.numbering import Certain, Numbering, numbering_of
 from nvisy.runtime.outlets import Outlet, TopicOutlet
 from nvisy.runtime.writing import DeadLetterBook, WritingThread
 from nvisy.testing.records import LANE, make_set
@@ -172,12 +172,20 @@ def test_failure_04_offsets_that_start_again_are_newer(log: EmbeddedLog, tmp_pat
 
 
 def test_failure_04_a_key_that_moved_to_an_added_partition_is_newer() -> None:
-    before = numbering_of(TopicInfo("t", "id", 2, {}, {0: 5, 1: 1_000_001}), None, 0)
-    after = numbering_of(TopicInfo("t", "id", 8, {}, {0: 5, 1: 1_000_001, 7: 4}), before, 0)
-    assert after.version(7, 3) > before.version(1, 1_000_000) == after.version(1, 1_000_000)
-    assert after.to_be_drained() == {TopicPartition("t", 0): 5, TopicPartition("t", 1): 1_000_001}
-    anew = numbering_of(TopicInfo("t", "other", 8, {}, {}), Numbering.from_json(after.to_json()), 0)
-    assert anew.version(0, 0) > after.version(1, 2_000_000)
+    def at(partition: int, offset: int, at_ms: int = 0) -> LogRecord:
+        return LogRecord("t", partition, offset, b"k", b"", (), at_ms)
+
+    before = numbering_of(TopicInfo("t", "id", 2, {}, {0: 5, 1: 1_000_005}), None, 0, None, 0)
+    grown = TopicInfo("t", "id", 8, {}, {0: 5, 1: 1_000_005, 7: 4})
+    after = numbering_of(grown, before, 0, Certain(2, 1_000, {0: 3, 1: 1_000_001}), 9_000)
+    assert after.version(at(7, 3)) > before.version(at(1, 1_000_000)) == after.version(at(1, 1_000_000))
+    assert after.version(at(0, 4, 2_001)) > after.version(at(1, 1_000_002, 2_000)), (
+        "moved before that was noticed"
+    )
+    assert after.to_be_ordered(grown).keys() >= {TopicPartition("t", 0), TopicPartition("t", 7)}
+    other = TopicInfo("t", "other", 8, {}, {})
+    anew = numbering_of(other, Numbering.from_json(after.to_json()), 0, None, 0)
+    assert anew.version(at(0, 0)) > after.version(at(1, 2_000_000, 2**60))
 
 
 def test_failure_04_offsets_of_a_topic_that_was_emptied_go_on(log: EmbeddedLog, tmp_path: Path) -> None:
@@ -278,7 +286,7 @@ def test_failure_24_partitions_are_those_of_javas_client(key: bytes, signed: int
 
 def test_failure_24_a_record_of_others_without_a_key_is_refused(tmp_path: Path) -> None:
     params = TopicSourceParams(topic="t", format="json", text="body")
-    numbering = numbering_of(TopicInfo("t", "id", 1, {}, {}), None, 0)
+    numbering = numbering_of(TopicInfo("t", "id", 1, {}, {}), None, 0, None, 0)
     decoder = ForeignDecoder("t", params, codec_in(tmp_path), numbering, graph="", run="", partitions=1)
     with pytest.raises(Rejected, match="no key"):
         decoder.decode(LogRecord("t", 0, 0, None, b'{"body": "x"}', (), 0))

@@ -53,6 +53,25 @@ def test_appends_positions_and_state_are_committed_together(opened, graph, topic
     again.close()
 
 
+def test_what_any_stage_of_a_graph_remembers_can_be_recalled_by_name(opened, graph, topic):
+    log = opened()
+    assert log.recall(graph, "seen/of t") == []
+    log.create(f"{graph}.out", 1)
+    seats = (
+        Seat(graph, "one", "c1", (), (topic,)),
+        Seat(graph, "two", "c1", (), (f"{graph}.out",)),
+        Seat(graph, "none", "c1", (topic,), ()),
+        Seat(f"{graph}x", "other", "c1", (), (topic,)),
+    )
+    for number, seat in enumerate(seats):
+        session = log.session(seat)
+        session.commit({}, {"seen/of t": b"0", "seen": b"else"})
+        session.commit({}, {"seen/of t": b"%d" % number})
+        session.close()
+    assert sorted(opened().recall(graph, "seen/of t")) == [b"0", b"1", b"2"]
+    assert opened().recall(graph, "of t") == []
+
+
 def test_state_belongs_to_its_stage_and_outlives_its_configuration(log, graph, topic):
     one = Seat(graph, "one", "c1", (), (topic,))
     session = log.session(one)

@@ -80,6 +80,28 @@ def test_a_poll_takes_no_more_than_its_limit_and_waits_no_longer_than_its_time(l
     session.close()
 
 
+def test_partitions_that_are_held_bring_nothing_until_they_are_held_no_longer(log, graph, topic):
+    write(
+        log, writer(graph, topic), records(topic, range(300)) + records(topic, range(300, 310), partition=1)
+    )
+    session = log.session(reader(graph, topic))
+    held = {TopicPartition(topic, 0), TopicPartition("of another stage", 0)}
+    found: list[int] = []
+
+    def others_came() -> bool:
+        found.extend(numbers(session.poll(10, 0.2, held=held)))
+        return session.caught_up({TopicPartition(topic, 1): 10})
+
+    until(others_came)
+    assert len(found) < 310, "what had been fetched may come, the rest waits"
+    assert not session.caught_up({TopicPartition(topic, 0): 300})
+    assert not session.poll(10, 0.1, paused=True, held=held)
+    until(lambda: found.extend(numbers(session.poll(100, 0.2))) or len(found) >= 310)
+    assert [number for number in found if number < 300] == list(range(300))
+    assert [number for number in found if number >= 300] == list(range(300, 310))
+    session.close()
+
+
 def test_a_record_of_15_mib_passes_and_a_larger_one_than_the_limit_is_rejected(log, graph, topic):
     large = bytes(15 * _MIB)
     write(log, writer(graph, topic), [Append(topic, 0, b"large", large)])

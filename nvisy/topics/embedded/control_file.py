@@ -69,6 +69,13 @@ class ControlFile:
         found = rows(self.db, query, (seat.graph, seat.stage))
         return str(found[0][0]) if found else None
 
+    def homes(self, graph: str) -> set[str]:
+        """The topics whose files are homes of stages of a graph, empty for this file."""
+        with said_plainly(self.path):
+            return {
+                str(topic) for (topic,) in rows(self.db, "SELECT topic FROM home WHERE graph = ?", (graph,))
+            }
+
     def set_home(self, seat: Seat, topic: str) -> None:
         """Remember the stage's home."""
         self.db.execute("INSERT OR REPLACE INTO home VALUES (?, ?, ?)", (seat.graph, seat.stage, topic))

@@ -141,6 +141,17 @@ class EmbeddedLog:
         with said_plainly(home.path):
             return seat_rows.state(home.db, seat)
 
+    def recall(self, graph: str, name: str) -> Sequence[bytes]:
+        """See `nvisy.topics.log.Log`."""
+        if not (self._root / "control.db").exists():
+            return []
+        found: list[bytes] = []
+        for topic in self._control.homes(graph):
+            if (home := self._home_file(topic)) is not None:
+                with said_plainly(home.path):
+                    found += seat_rows.values_named(home.db, graph, name)
+        return found
+
     def holder(self, graph: str) -> Holder | None:
         """See `nvisy.topics.log.Log`."""
         path = self._lock_path(graph)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from nvisy.topics.embedded.sqlite import said_plainly
 from nvisy.topics.embedded.topic_file import TopicFile
@@ -25,12 +25,14 @@ class Reader:
         self._turn = list(starts)
         self._dry: dict[TopicPartition, int] = {}
 
-    def poll(self, limit: int, timeout_s: float) -> Sequence[LogRecord]:
-        """Up to `limit` records as soon as there are any, nothing after `timeout_s` seconds."""
+    def poll(
+        self, limit: int, timeout_s: float, held: Collection[TopicPartition] = ()
+    ) -> Sequence[LogRecord]:
+        """Up to `limit` records as soon as there are any, nothing after `timeout_s` seconds; none of those held."""
         deadline = time.monotonic() + timeout_s
         wait_s = _SHORTEST_WAIT_S
         while True:
-            records = self._take(limit)
+            records = self._take(limit, held)
             left_s = deadline - time.monotonic()
             if records or left_s <= 0:
                 return records
@@ -46,10 +48,12 @@ class Reader:
         for file in self._files.values():
             file.close()
 
-    def _take(self, limit: int) -> list[LogRecord]:
+    def _take(self, limit: int, held: Collection[TopicPartition]) -> list[LogRecord]:
         records: list[LogRecord] = []
         versions: dict[str, int] = {}
         for place in tuple(self._turn):
+            if place in held:
+                continue
             file = self._files[place.topic]
             with said_plainly(file.path):
                 if place.topic not in versions:

@@ -82,6 +82,12 @@ def state(db: apsw.Connection, seat: Seat) -> dict[str, bytes]:
     return {str(name): bytes(value) for name, value in rows}
 
 
+def values_named(db: apsw.Connection, graph: str, name: str) -> list[bytes]:
+    """What stages of a graph remember under a name."""
+    found = rows(db, "SELECT value FROM state WHERE graph = ? AND name = ?", (graph, name))
+    return [bytes(value) for (value,) in found]
+
+
 def store_state(db: apsw.Connection, seat: Seat, values: Mapping[str, bytes | None]) -> None:
     """Remember values by name; None forgets one."""
     for name, value in values.items():

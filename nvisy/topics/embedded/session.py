@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from nvisy.errors import NvisyError, Refused, UsageError
 from nvisy.fault_points import Point, reach
@@ -51,13 +51,15 @@ class EmbeddedSession:
         """See `nvisy.topics.log.Session`."""
         return dict(self._positions)
 
-    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
+    def poll(
+        self, limit: int, timeout_s: float, *, paused: bool = False, held: Collection[TopicPartition] = ()
+    ) -> Sequence[LogRecord]:
         """See `nvisy.topics.log.Session`."""
         self._check_open()
         if paused or not self._positions:
             time.sleep(timeout_s)
             return ()
-        return self._reader.poll(limit, timeout_s)
+        return self._reader.poll(limit, timeout_s, held)
 
     def append(self, records: Sequence[Append]) -> None:
         """See `nvisy.topics.log.Session`."""

@@ -13,7 +13,7 @@ from nvisy.topics.kafka.positions import Positions
 from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
-from nvisy.topics.kafka.state import stage_state, state_topic
+from nvisy.topics.kafka.state import stage_state, state_topic, values_named
 from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.log import Holder, LogRecord, Seat, TopicInfo, TopicPartition
@@ -106,6 +106,12 @@ class KafkaLog:
             return {}
         records = scan(self._cluster, info, {})
         return stage_state(seat, {record.key or b"": record for record in records}).values
+
+    def recall(self, graph: str, name: str) -> Sequence[bytes]:
+        """See `nvisy.topics.log.Log`."""
+        info = self._topics.describe(state_topic(graph))
+        records = scan(self._cluster, info, {}) if info is not None else ()
+        return values_named(name, {record.key or b"": record for record in records})
 
     def holder(self, graph: str) -> Holder | None:
         """See `nvisy.topics.log.Log`. A lease that is not renewed while it is watched has no holder."""

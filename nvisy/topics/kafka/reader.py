@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
@@ -78,7 +78,7 @@ class Reader:
         self._inbox: deque[Message] = deque()
         self._joined = False
         self._closing = False
-        self._paused = False
+        self._paused: Set[TopicPartition] = frozenset()
         self._fault: NvisyError | None = None
         self._heard_at = time.monotonic()
         self._consumer: Consumer = cluster.consumer(
@@ -97,9 +97,11 @@ class Reader:
         """Where reading began, by partition that is ours."""
         return self._starts
 
-    def poll(self, limit: int, timeout_s: float, *, paused: bool) -> Sequence[LogRecord]:
+    def poll(
+        self, limit: int, timeout_s: float, *, paused: bool, held: Collection[TopicPartition] = ()
+    ) -> Sequence[LogRecord]:
         """See `nvisy.topics.log.Session`."""
-        self._pause(paused)
+        self._pause(frozenset(self._passed) if paused else frozenset(held) & self._passed.keys())
         deadline = time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, deadline - time.monotonic())
@@ -192,11 +194,13 @@ class Reader:
         if passed is not None:
             self._passed[place] = Passed(passed.records, max(passed.everything, int(message.offset() or 0)))
 
-    def _pause(self, paused: bool) -> None:
-        if paused != self._paused:
-            places = self._consumer.assignment()
-            (self._consumer.pause if paused else self._consumer.resume)(places)
-            self._paused = paused
+    def _pause(self, places: Set[TopicPartition]) -> None:
+        """Fetch nothing of these partitions, and again of those that were left alone until now."""
+        if places == self._paused:
+            return
+        self._consumer.pause([KafkaPartition(*place) for place in places - self._paused])
+        self._consumer.resume([KafkaPartition(*place) for place in self._paused - places])
+        self._paused = places
 
     def _make_sure_of_the_broker(self) -> None:
         """A consumer whose broker is gone only stays silent, so ask."""
@@ -217,7 +221,7 @@ class Reader:
             infos = {topic: self._describe(topic) for topic in {place.topic for place in committed}}
             begin = [self._begin(place, infos[place.topic]) for place in committed]
             consumer.assign(begin)
-            self._paused = False
+            self._paused = frozenset()
         except (KafkaException, NvisyError) as error:
             self._fault = self._cluster.fault(error, "joining the group")
         self._joined = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nvisy.errors import NvisyError, Refused, UsageError
 from nvisy.fault_points import Point, reach
@@ -56,14 +56,16 @@ class KafkaSession:
         started = self._reader.positions() if self._reader else {}
         return {**started, **self._positions}
 
-    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
+    def poll(
+        self, limit: int, timeout_s: float, *, paused: bool = False, held: Collection[TopicPartition] = ()
+    ) -> Sequence[LogRecord]:
         """See `nvisy.topics.log.Session`."""
         self._check_open()
         if self._reader is None:
             time.sleep(timeout_s)
             return []
         try:
-            return self._reader.poll(limit, timeout_s, paused=paused)
+            return self._reader.poll(limit, timeout_s, paused=paused, held=held)
         except NvisyError as error:
             self._ended = error
             raise

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nvisy.topics.log import Append, LogRecord, Seat
@@ -61,6 +61,15 @@ def stage_state(seat: Seat, latest: Mapping[bytes, LogRecord]) -> StageState:
         elif key.startswith(ids_prefix):
             topic_ids[key.removeprefix(ids_prefix).decode()] = record.value.decode()
     return StageState(values, topic_ids)
+
+
+def values_named(name: str, latest: Mapping[bytes, LogRecord]) -> Sequence[bytes]:
+    """What the latest record of every key says under a name, whatever the stage."""
+    return [
+        record.value
+        for key, record in latest.items()
+        if record.value is not None and key.partition(b"/")[2] == name.encode() and not key.startswith(b"/")
+    ]
 
 
 def value_append(seat: Seat, name: str, value: bytes | None) -> Append:

@@ -6,21 +6,27 @@ import time
 from typing import Any
 
 from tests.faults.cell import Cell
+from tests.faults.clock import Clocks
 from tests.faults.feeds import Feed, KafkaTopic
 from tests.faults.matrix import CHAIN, Row
 
 MORE = 12
+LATE_S = 601
+"""Longer than programs may take to learn of new partitions."""
+SOON_S = 20.0
 
 
 def play(cell: Cell) -> None:
     """First the topic grows, then the graph shrinks."""
     feed = Feed(cell, partitions=1)
+    clocks = Clocks(cell)
     feed.fill(20)
     cell.start()
     cell.rest()
     if isinstance(feed.log, KafkaTopic):
         for total in (3,) if cell.setting.quick else (2, 5):
             _grow(cell, feed, total)
+        _let_time_pass(cell, feed, clocks)
     cell.stop()
     _drop_a_source(cell)
     for old, new in (("files", "papers"), ("split", "cut"), ("embed", "vectors"), ("index", "shelf")):
@@ -29,9 +35,13 @@ def play(cell: Cell) -> None:
 
 
 def _grow(cell: Cell, feed: Feed, total: int) -> None:
-    """Every key is written anew, most of them in another partition than before; one is deleted there."""
+    """Every key is written anew, most of them in another partition than before; one is deleted there.
+
+    Then some are written by a program that does not know of the new partitions yet, and some of these once more.
+    """
     cell.tally.runs += 1
     assert isinstance(feed.log, KafkaTopic)
+    former = feed.log.partitions
     feed.edit()  # what is still on its way in the former partitions
     began = time.monotonic()
     feed.log.add_partitions(total)
@@ -39,11 +49,36 @@ def _grow(cell: Cell, feed: Feed, total: int) -> None:
         feed.write(key, feed.document(2))
     feed.delete(feed.names()[0])
     feed.write(f"n{total}.txt", feed.document(2))
+    late = feed.names()[::2]
+    feed.log.partitions = former
+    for key in late:
+        feed.write(key, feed.document(2))
+    feed.log.partitions = total
+    for key in late[::2]:
+        feed.write(key, feed.document(2))
     with cell.saying(f"grown to {total} partitions"):
         cell.rest(began)
         feed.edit()
         cell.rest()
         cell.expect(cell.running.poll() is None, f"the run ended, with exit code {cell.running.poll()}")
+
+
+def _let_time_pass(cell: Cell, feed: Feed, clocks: Clocks) -> None:
+    """By now every program knows of the partitions: what timestamps number is read once more, then offsets count."""
+    cell.tally.runs += 1
+    feed.edit()
+    began = time.monotonic()
+    clocks.set(LATE_S, LATE_S)
+    with cell.saying("partitions that all know of"):
+        while "read again in its order" not in cell.said():
+            if time.monotonic() > began + SOON_S * cell.slowness:
+                cell.fail("nobody began to number by offsets again")
+            time.sleep(0.1)
+        feed.edit()
+        cell.rest(began)
+        for key in feed.names():
+            feed.write(key, feed.document(1))
+        cell.rest()
 
 
 def _drop_a_source(cell: Cell) -> None:

@@ -21,9 +21,9 @@ from nvisy.runtime.debezium import UNAVAILABLE
 from nvisy.runtime.foreign import ForeignDecoder
 from nvisy.runtime.numbering import Numbering
 from nvisy.topics.connector import TopicSourceParams
-from nvisy.topics.log import LogRecord
+from nvisy.topics.log import LogRecord, TopicInfo
 
-NUMBERING = Numbering("shop.public.articles", "id", 1, 1, 1)
+NUMBERING = Numbering.begun(TopicInfo("shop.public.articles", "id", 1, {}, {}), 1)
 ROW = {"id": 7, "title": "T", "text": "hello"}
 SOURCE = {"connector": "postgresql", "table": "articles"}
 

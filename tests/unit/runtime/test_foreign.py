@@ -14,9 +14,9 @@ from nvisy.primitives import Chunk, Document
 from nvisy.runtime.foreign import ForeignDecoder
 from nvisy.runtime.numbering import Numbering
 from nvisy.topics.connector import TopicSourceParams
-from nvisy.topics.log import LogRecord
+from nvisy.topics.log import LogRecord, TopicInfo
 
-NUMBERING = Numbering("articles", "id", 1, 1, 1)
+NUMBERING = Numbering.begun(TopicInfo("articles", "id", 1, {}, {}), 1)
 
 
 def decoded(folder: Path, value: bytes | None, key: bytes | None = b"k", **params: Any) -> Document:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nvisy.errors import Refused
-from nvisy.runtime.memory import Memory
+from nvisy.runtime.memory import Memory, is_certain, recalled
+from nvisy.runtime.numbering import Certain, Numbering
+from nvisy.topics.log import TopicInfo
 
 
 class State:
@@ -74,6 +76,34 @@ def test_an_epoch_knows_the_configuration_that_its_pass_went_through(state):
     assert not Memory(state).began_epoch_as("two")
     memory.begin_epoch(2)
     assert (memory.epoch, memory.began_epoch_as("one")) == (2, True)
+
+
+def test_what_is_certain_of_a_topic_of_others_outlives_the_process(state):
+    certain = Certain(3, 1_000, {0: 5, 2: 7})
+    Memory(state).remember(is_certain("t", certain))
+    assert Memory(state).certain("t") == certain
+    assert Memory(state).certain("other") is None
+
+
+class Remembering:
+    """A log whose stages remember this."""
+
+    def __init__(self, **values: list[bytes]) -> None:
+        self._values = values
+
+    def recall(self, graph: str, name: str) -> list[bytes]:
+        return self._values.get(name.removesuffix("/t"), [])
+
+
+def test_a_stage_of_another_name_goes_on_with_the_numbers_of_the_former_one():
+    one = Numbering.begun(TopicInfo("t", "id", 2, {}, {}), 1)
+    two = Numbering.begun(TopicInfo("t", "id", 3, {}, {}), 2)
+    certain = [Certain(3, 10, {0: 1}), Certain(3, 20, {0: 2}), Certain(2, 30, {0: 3})]
+    log = Remembering(
+        numbering=[one.to_json(), two.to_json(), one.to_json()], certain=[at.to_json() for at in certain]
+    )
+    assert recalled(log, "g", "t") == (two, certain[1])
+    assert recalled(Remembering(), "g", "t") == (None, None)
 
 
 def test_a_state_of_a_later_version_is_refused(state):

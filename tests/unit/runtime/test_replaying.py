@@ -27,7 +27,7 @@ TOPIC = "g.files"
 class Decoder:
     """A change named by the record's value, `key` or `key:anything`."""
 
-    def decode(self, record: LogRecord) -> Change:
+    def decode(self, record: LogRecord, had: Version | None = None) -> Change:
         if record.value == b"broken":
             raise Rejected("it is no change", kind="decode")
         key = (record.value or b"").decode().partition(":")[0]
