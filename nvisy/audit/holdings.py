@@ -11,6 +11,7 @@ from nvisy.audit.judging import Drift, Head, HeldFingerprint, Judge
 from nvisy.audit.ledger import Place
 from nvisy.connector.descriptor import SinkDescriptor
 from nvisy.connector.sink import Index, RecordSet
+from nvisy.errors import Refused
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Plan
 from nvisy.primitives.primitive import content_hash
@@ -34,7 +35,7 @@ class Holdings:
         """Open the index.
 
         Raises:
-            Refused: There is no collection yet.
+            Refused: There is no collection yet, or it was written from another log.
             Unreachable: The store does not answer.
         """
         self.sink = sink
@@ -47,6 +48,12 @@ class Holdings:
         self.sources = sorted(plan.sources_of(self.stage))
         self._numbers = {lane_of(plan.graph, sink, name): n for n, name in enumerate(self.sources)}
         self.index = self._closing.enter_context(closing(self._index(sink)))
+        if self.index.log != log.id:
+            self.close()
+            raise Refused(
+                f"the index of sink {sink!r} was written from the log {self.index.log!r}, and this is the log"
+                f" {log.id!r}, which says nothing about it: name the former log, or run with --adopt first"
+            )
         descriptor = checked.nodes[sink].descriptor
         assert isinstance(descriptor, SinkDescriptor)
         self.judge = Judge(

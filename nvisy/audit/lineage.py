@@ -25,7 +25,8 @@ from nvisy.plan.model import Inlet
 from nvisy.primitives.provenance import Version
 from nvisy.query import sinks_to_ask
 from nvisy.runtime.codecs import Codecs
-from nvisy.runtime.numbering import numbering_of
+from nvisy.runtime.memory import recalled
+from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.records import lane_of
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import open_sink
@@ -79,7 +80,8 @@ class Lineage:
         sink: The sink node, and what keeps it, `vector/sqlite`, is `store`.
         text: The passage that was embedded, and `span` its place in the text of the document.
         key: What the source calls the document, and `source_uri` where a person finds it.
-        version: `(incarnation, offset)`: the offset is the place of this version in `topic`.
+        version: `(incarnation, offset)`: the offset is the place of this version in `topic`, where no partitions were being
+            added to it.
         document_version: The version at which the index holds the document: a passage that did not change keeps the
             version that wrote it. None where the index remembers nothing of the document.
         partition: Of `topic`; None where it is a topic of other programs, of which it is not kept.
@@ -261,7 +263,7 @@ class _Tracing:
         head = next((one for one in heads if one.lane == said["lane"]), None)
         nodes = (*self._source(source), *self._passed(said["steps"] or ""))
         unknown = [COST_UNKNOWN, *self.unknown, *_not_as_then(nodes)]
-        in_log = self._in_log(topic, said["partition"], version.off, source, hit.key, unknown)
+        in_log = self._in_log(topic, said["partition"], version, source, hit.key, unknown)
         is_theirs = self._is_foreign(source)
         run = said["run"] or ""
         return Lineage(
@@ -326,7 +328,7 @@ class _Tracing:
         return isinstance(descriptor, SourceDescriptor) and descriptor.topic is not None
 
     def _in_log(
-        self, topic: str, partition: int | None, offset: int, source: str, key: str, unknown: list[str]
+        self, topic: str, partition: int | None, version: Version, source: str, key: str, unknown: list[str]
     ) -> InLog | None:
         """The record that a version stands for, if the log has it."""
         if self._log is None:
@@ -339,9 +341,18 @@ class _Tracing:
             if info is None:
                 unknown.append(f"what the source said then: there is no topic {topic!r} at {self._log.url}")
                 return None
-            places = range(info.partitions) if self._is_foreign(source) else [partition or 0]
+            places: Sequence[int] = [partition or 0]
+            if self._is_foreign(source):
+                places = range(info.partitions)
+                numbering, _ = recalled(self._log, self._checked.graph.id, topic)
+                if numbering is not None and not numbering.tells_offset(version):
+                    unknown.append(
+                        f"what the source said then: partitions were being added to {topic}, so that the version is"
+                        " the time of its record, and not its place"
+                    )
+                    return None
             for place in places:
-                record = self._log.read(topic, place, offset) if place in info.end else None
+                record = self._log.read(topic, place, version.off) if place in info.end else None
                 if record is not None and self._is_of(record, source, key):
                     return InLog(place, _time(record.timestamp_ms), len(record.value or b""))
         except NvisyError as error:
@@ -360,7 +371,7 @@ class _Tracing:
         info = self._log.describe(record.topic)
         assert info is not None
         codecs = Codecs(self._checked, self._settings)
-        decoder = codecs.decoder(Inlet("foreign", record.topic, source), numbering_of(info, None, 0))
+        decoder = codecs.decoder(Inlet("foreign", record.topic, source), Numbering.begun(info, 1))
         try:
             return decoder.decode(record).origin.key == key
         except Rejected:

@@ -261,6 +261,8 @@ class Index(Protocol):
     dimensions: int
     collection: str
     """The collection's own id, as `Sink.prepare` returned it."""
+    log: str
+    """Id of the log that the collection is written from."""
     keeps_vectors: bool
     """It gives a vector back as it was written, to the last bit; else it may have brought it to length 1."""
     is_shared: bool

@@ -196,6 +196,7 @@ class MemoryIndex:
 
     def __init__(self, store: Store, owner: Owner) -> None:
         self.collection = store.collection_id
+        self.log = owner.log
         self._store = store
         self.model = owner.model
         self.dimensions = owner.dimensions

@@ -734,11 +734,14 @@ class SinkConformance:
             assert index.record("no id at all") is None
 
     def test_the_index_knows_its_collection(self, make_sink: MakeSink) -> None:
-        """By the id that it was prepared with."""
+        """By the id that it was prepared with, and the log that it is written from, also after it was adopted."""
         sink = make_sink()
         with_id = sink.prepare(OWNER)
         with closing(sink.index()) as index:
-            assert index.collection == with_id
+            assert (index.collection, index.log) == (with_id, OWNER.log)
+        sink.prepare(OTHER_LOG, adopt=True)
+        with closing(sink.index()) as index:
+            assert (index.collection, index.log) == (with_id, OTHER_LOG.log)
 
     def test_a_rewrite_goes_over_everything(self, sink: Sink, writer: Writer) -> None:
         """Also over a newer version and over what is the same; what else the key had goes, another's does not."""

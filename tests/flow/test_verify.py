@@ -108,6 +108,19 @@ def test_a_document_whose_change_is_not_applied_yet_is_on_its_way(embedded: Pipe
     assert mended.sinks[0].documents == 0, "the next run does it"
 
 
+def test_an_index_of_another_log_is_not_held_against_this_one(embedded: Pipeline) -> None:
+    """A log that was made anew says nothing of what the former one led to: nothing is called extra, or taken out."""
+    embedded.write({"a.md": text(1)})
+    embedded.run()
+    (embedded.folder / ".nvisy" / "log").rename(embedded.folder / "former")
+    with pytest.raises(Refused, match="name the former log"):
+        verified(embedded)
+    with pytest.raises(Refused, match="name the former log"):
+        nvisy.repair(checked(embedded), settings=embedded.settings)
+    embedded.run(adopt=True)
+    assert verified(embedded).is_clean
+
+
 def test_what_failed_at_the_sink_stays_and_is_said(embedded: Pipeline) -> None:
     """A change that the sink's stage refused leaves the older version where it is; that is known, and no drift."""
     embedded.graph["nodes"].insert(

@@ -48,6 +48,7 @@ class PgvectorIndex:
     ) -> None:
         self.is_shared = is_shared
         self.collection = marker.collection_id
+        self.log = marker.owner.log
         self.model = marker.owner.model
         self.dimensions = marker.owner.dimensions
         self._connection = connection

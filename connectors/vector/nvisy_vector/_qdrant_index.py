@@ -31,6 +31,7 @@ class QdrantIndex:
     ) -> None:
         self.is_shared = is_shared
         self.collection = marker.collection_id
+        self.log = marker.owner.log
         self.keeps_vectors = marker.distance != "cosine"
         self.model = marker.owner.model
         self.dimensions = marker.owner.dimensions
