@@ -80,8 +80,8 @@ class Lineage:
         sink: The sink node, and what keeps it, `vector/sqlite`, is `store`.
         text: The passage that was embedded, and `span` its place in the text of the document.
         key: What the source calls the document, and `source_uri` where a person finds it.
-        version: `(incarnation, offset)`: the offset is the place of this version in `topic`, where no partitions were being
-            added to it.
+        version: `(incarnation, offset)`: the offset is the place of this version in `topic`, unless partitions were
+            being added to that.
         document_version: The version at which the index holds the document: a passage that did not change keeps the
             version that wrote it. None where the index remembers nothing of the document.
         partition: Of `topic`; None where it is a topic of other programs, of which it is not kept.
@@ -341,16 +341,15 @@ class _Tracing:
             if info is None:
                 unknown.append(f"what the source said then: there is no topic {topic!r} at {self._log.url}")
                 return None
-            places: Sequence[int] = [partition or 0]
-            if self._is_foreign(source):
-                places = range(info.partitions)
-                numbering, _ = recalled(self._log, self._checked.graph.id, topic)
-                if numbering is not None and not numbering.tells_offset(version):
-                    unknown.append(
-                        f"what the source said then: partitions were being added to {topic}, so that the version is"
-                        " the time of its record, and not its place"
-                    )
-                    return None
+            is_theirs = self._is_foreign(source)
+            numbering, _ = recalled(self._log, self._checked.graph.id, topic) if is_theirs else (None, None)
+            why = "since a later version has taken its place"
+            places: Sequence[int] = range(info.partitions) if is_theirs else [partition or 0]
+            if numbering is not None and not numbering.tells_offset(version):
+                why = (
+                    "or where: partitions were being added, so that the version is its time and not its place"
+                )
+                places = ()
             for place in places:
                 record = self._log.read(topic, place, version.off) if place in info.end else None
                 if record is not None and self._is_of(record, source, key):
@@ -359,9 +358,7 @@ class _Tracing:
             self._do_without(error)
             unknown += self.unknown[-1:]
             return None
-        unknown.append(
-            f"what the source said then: {topic} no longer holds it, since a later version has taken its place"
-        )
+        unknown.append(f"what the source said then: {topic} no longer holds it, {why}")
         return None
 
     def _is_of(self, record: LogRecord, source: str, key: str) -> bool:

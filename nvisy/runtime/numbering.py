@@ -169,6 +169,10 @@ class Numbering:
         stretch = self._of(record)
         return Version(stretch.inc, stretch.by_time.place(record.timestamp_ms) if stretch.by_time else 0)
 
+    def tells_offset(self, version: Version) -> bool:
+        """Whether the version of a record says where it stands in its partition."""
+        return all(one.by_time is None for one in self.stretches if one.inc == version.inc)
+
     def to_be_ordered(self, info: TopicInfo) -> Mapping[TopicPartition, int]:
         """Up to where its partitions have to be read in turn."""
         if len(self.stretches) == 1:

@@ -76,6 +76,10 @@ def test_timestamps_make_versions_that_fit_where_offsets_do() -> None:
     assert versions[-1].off < 2**OFFSET_BITS
 
 
+def test_a_version_that_is_a_time_tells_no_offset() -> None:
+    assert [settled().tells_offset(Version(inc, 5)) for inc in (1, 2, 3)] == [True, False, True]
+
+
 def test_once_all_writers_know_offsets_count_again_behind_what_there_is() -> None:
     assert numbering_of(GROWN, grown(), 0, None, OVER_MS - 1) == grown()
     assert settled().version(record(0, 12)) == Version(3, 12)
