@@ -157,7 +157,7 @@ class Codec:
         reading = self._alone_readings[record.name]
         head = self._frame(topic, record.name if per_type else "", reading.text)
         try:
-            value = written(head, reading.parsed, record.pack(item.__dict__))
+            value = written(head, reading, record.pack(item.__dict__))
         except Exception as error:  # a value that was never validated may raise anything
             raise unwritable(error, (item,)) from error
         if len(value) > self._max_bytes:
@@ -205,7 +205,7 @@ class Codec:
         self, head: bytes, name: str, datum: dict[str, Any], items: tuple[Primitive, ...] = ()
     ) -> bytes:
         try:
-            return written(head, self._change.parsed, (name, datum))
+            return written(head, self._change, (name, datum))
         except Exception as error:  # a value that was never validated may raise anything
             raise unwritable(error, items) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -12,6 +13,7 @@ from fastavro.read import SchemaResolutionError
 
 from nvisy.codec.evolution import breaks
 from nvisy.codec.safety import readable
+from nvisy.codec.writer import Write, writer
 from nvisy.errors import CodecError
 
 
@@ -25,6 +27,7 @@ class Reading:
         names: Full names of the records at its top: one, or the branches of a union.
         is_union: Whether it is a union at its top.
         into: The schema of today that values are resolved into, or None where it is the same.
+        write: Writes values of it; None where it is only read.
     """
 
     text: str
@@ -32,6 +35,7 @@ class Reading:
     names: frozenset[str]
     is_union: bool
     into: Any = None
+    write: Write | None = None
 
     @classmethod
     def of(cls, schema: Any, *, logical_types: bool = False) -> Reading:
@@ -48,7 +52,8 @@ class Reading:
         if not names:
             raise CodecError("a record is expected, and the schema is that of something else")
         text = schema if isinstance(schema, str) else orjson.dumps(schema).decode()
-        return cls(text, parsed, names, isinstance(parsed, list))
+        write = None if logical_types else writer(parsed)
+        return cls(text, parsed, names, isinstance(parsed, list), write=write)
 
     def reading(self, writer: Reading) -> Reading:
         """How to read what was written with `writer` into this schema."""
@@ -57,11 +62,16 @@ class Reading:
         return Reading(writer.text, writer.parsed, self.names, writer.is_union, self.parsed)
 
 
-def written(head: bytes, schema: Any, datum: Any) -> bytes:
-    """`head`, and behind it `datum` as the parsed `schema` says. Raises whatever fastavro stumbles over."""
+def written(head: bytes, reading: Reading, datum: Any) -> bytes:
+    """`head`, and behind it `datum` as the schema says. Raises whatever fastavro stumbles over."""
+    pieces = [head]
+    if reading.write is not None:
+        with suppress(Exception):  # fastavro knows better, or says what is wrong
+            reading.write(pieces.append, datum)
+            return b"".join(pieces)
     out = BytesIO()
     out.write(head)
-    fastavro.schemaless_writer(out, schema, datum)
+    fastavro.schemaless_writer(out, reading.parsed, datum)
     return out.getvalue()
 
 

@@ -28,12 +28,11 @@ _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 def content_hash(*parts: bytes | str) -> str:
     """Hash of content, 32 hexadecimal digits: the first half of SHA-256 over the length-prefixed `parts`."""
-    digest = hashlib.sha256()
+    pieces: list[bytes] = []
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.hexdigest()[:32]
+        pieces += (len(data).to_bytes(8, "big"), data)
+    return hashlib.sha256(b"".join(pieces)).hexdigest()[:32]
 
 
 def derive_id(*parts: str) -> str:
@@ -133,12 +132,12 @@ class Primitive(BaseModel):
         self, *, discriminator: str, node: str, steps: str, parent: str, provenance: Provenance
     ) -> Self:
         """This primitive as node `node` put it into the flow."""
-        return self.replaced(
-            id=derive_id(provenance.source, provenance.key, node, discriminator),
-            steps=steps,
-            parent=parent,
-            provenance=provenance,
-        )
+        fields = self.__dict__.copy()
+        fields["id"] = derive_id(provenance.source, provenance.key, node, discriminator)
+        fields["steps"] = steps
+        fields["parent"] = parent
+        fields["provenance"] = provenance
+        return self.trusted(fields)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

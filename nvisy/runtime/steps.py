@@ -50,8 +50,9 @@ class Stamp:
                 continue
             if isinstance(child, Chunk):
                 # Named by what it says, so that text inserted above it does not rename it.
-                seen[child.content_hash] += 1
-                discriminator = f"{child.content_hash}#{seen[child.content_hash]}"
+                content = child.content_hash
+                seen[content] = count = seen.get(content, 0) + 1
+                discriminator = f"{content}#{count}"
             else:
                 discriminator = f"{parent.id}:{ordinal}"
             stamped.append(
