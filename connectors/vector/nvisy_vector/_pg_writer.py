@@ -3,17 +3,16 @@
 # ruff: noqa: S608 - names come from validated parameters, values are bound
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import orjson
-
 from nvisy.connector.sink import Outcome, Record, RecordSet
-from nvisy.errors import Fatal, Rejected, Transient, Unreachable
+from nvisy.errors import Rejected, Transient, Unreachable
 from nvisy.fault_points import Point, reach
+from nvisy_vector import _pg_rows
 from nvisy_vector._layout import encode_ids, heads_name
 from nvisy_vector._owner import Marker, adopted, fenced, gone
 from nvisy_vector._pg_database import TYPES, translated
@@ -29,6 +28,7 @@ HNSW_FROM_RECORDS = 10_000
 
 _OPERATORS = {"cosine": "vector_cosine_ops", "l2": "vector_l2_ops", "dot": "vector_ip_ops"}
 _COLUMNS = ", ".join(f'"{name}"' for name in TYPES)
+_COPY = f"COPY nvisy_staging ({', '.join(_pg_rows.COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 _STAGING = ", ".join(f'"{name}" {kind}' for name, kind in TYPES.items())
 _PAYLOAD = [name for name in TYPES if name not in {"id", "embedding"}]
 _FENCE = "SELECT token, log FROM nvisy_collections WHERE physical = %s AND collection_id = %s FOR SHARE"
@@ -125,7 +125,6 @@ class PgvectorWriter:
             # a plan for arrays of any length takes them for ten long, and compares thousands with thousands
             self._connection.execute("SET plan_cache_mode = force_custom_plan")
             self._connection.execute(f"CREATE TEMP TABLE nvisy_staging ({_STAGING}) ON COMMIT DELETE ROWS")
-            _teach_vectors(self._connection)
         return self._connection
 
     def _connected(self) -> Connection:
@@ -203,7 +202,7 @@ class PgvectorWriter:
             reach(Point.SINK_RECORDS)
             lanes = [step.record_set.lane for step in changed]
             keys = [step.record_set.key for step in changed]
-            kept = [UUID(record.id) for step in changed for record in step.record_set.records]
+            kept = [record.id for step in changed for record in step.record_set.records]
             for key in connection.execute(self._statements.remove, (lanes, keys, kept)):
                 removed[key] = removed.get(key, 0) + 1
         return [step.outcome(removed.get(step.key, 0)) for step in steps]
@@ -213,11 +212,11 @@ class PgvectorWriter:
         payloads = any(step.payloads for step in changed)
         if not vectors and not payloads:
             return
-        with connection.cursor().copy("COPY nvisy_staging FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(list(TYPES.values()))
+        with connection.cursor().copy(_COPY) as copy:
+            copy.write(_pg_rows.START)
             for step in changed:
-                for row in _rows(step):
-                    copy.write_row(row)
+                copy.write(b"".join(_pg_rows.rows(step)))
+            copy.write(_pg_rows.END)
         if vectors:
             connection.execute(self._statements.upsert)
         if payloads:
@@ -274,29 +273,6 @@ class _Statements:
         )
 
 
-def _rows(step: Step) -> Iterable[tuple[Any, ...]]:
-    s = step.record_set
-    seen = _observed_at(s)
-    for records, whole in ((step.vectors, True), (step.payloads, False)):
-        for r in records:
-            start, end = r.span if r.span else (None, None)
-            vector = _Vector(r.vector.astype(">f4").tobytes()) if whole else None
-            record = (UUID(r.id), vector, r.text, s.key, r.source_uri, start, end, _json(r.metadata))
-            yield (
-                *record,
-                s.lane,
-                s.source,
-                s.version,
-                r.content_hash,
-                r.steps,
-                r.model,
-                s.run,
-                seen,
-                s.topic,
-                s.partition,
-            )
-
-
 def _head(s: RecordSet) -> tuple[Any, ...]:
     return s.lane, s.key, s.source, s.version, s.digest, encode_ids(s), s.partition, _observed_at(s)
 
@@ -307,41 +283,3 @@ def _observed_at(record_set: RecordSet) -> datetime | None:
         return None
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
-
-
-def _json(metadata: Any) -> Any:
-    from psycopg.types.json import Jsonb  # noqa: PLC0415
-
-    return Jsonb(dict(metadata), dumps=orjson.dumps)
-
-
-class _Vector(bytes):
-    """The float32 numbers of a vector, big-endian, as they go over the wire after their count."""
-
-    __slots__ = ()
-
-
-def _teach_vectors(connection: Connection) -> None:
-    """Let psycopg write pgvector's type in binary: 16 bits of count, 16 of nothing, the numbers."""
-    from psycopg.abc import Buffer  # noqa: PLC0415
-    from psycopg.adapt import Dumper  # noqa: PLC0415
-    from psycopg.pq import Format  # noqa: PLC0415
-    from psycopg.types import TypeInfo  # noqa: PLC0415
-
-    vector = TypeInfo.fetch(connection, "vector")
-    if vector is None:
-        raise Fatal(
-            "the database has lost its pgvector extension: run CREATE EXTENSION vector, then the graph again"
-        )
-
-    kind = vector.oid
-
-    class VectorDumper(Dumper):
-        format = Format.BINARY
-        oid = kind
-
-        def dump(self, obj: _Vector) -> Buffer:
-            return (len(obj) // 4).to_bytes(2, "big") + b"\0\0" + obj
-
-    vector.register(connection)
-    connection.adapters.register_dumper(_Vector, VectorDumper)
