@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "run": "Run a graph: everything its sources hold reaches its sinks.",
         "lint": "Say everything that is wrong with a graph, each with its place.",
         "explain": "Say how a graph would run: stages, topics, delivery, models.",
+        "diff": "Say what a change of a graph makes its next run do over, and why.",
         "search": "Ask a graph's index a question.",
         "records": "List what a graph's index holds, by document.",
         "lineage": "Say where a vector comes from, or what came of a document.",
