@@ -219,7 +219,11 @@ def translated(place: str, where: str) -> Iterator[None]:
         raise Rejected(
             f"{where} does not take it: {error.diag.message_primary or error}", kind="sink"
         ) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        errors.IdleInTransactionSessionTimeout,  # we were paused, and others did not wait
+    ) as error:
         raise Transient(
             f"{place} did not answer as it should: {error.diag.message_primary or error}"
         ) from error

@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 import pytest
 from nvisy_vector import _pg_sweep, _pg_writer
+from nvisy_vector._pg_database import translated
 from nvisy_vector.pgvector import DESCRIPTOR, PgvectorParams, PgvectorSink
 
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
@@ -356,3 +357,11 @@ def test_a_sweep_and_an_apply_to_the_same_keys_do_not_tear_a_document(pg_dsn, mo
         sweeping.join()
         assert {one.head(LANE, key) for key in keys} == {version(2)}
     assert texts(sink) == {f"{key} {word}" for key in keys for word in ("one", "two")}
+
+
+def test_a_transaction_that_was_ended_while_the_process_stood_still_may_be_repeated(pg_dsn):
+    with psycopg.connect(pg_dsn) as connection:
+        connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
+        time.sleep(0.2)
+        with pytest.raises(Transient, match="idle-in-transaction"), translated("Postgres", "it"):
+            connection.execute("SELECT 1")
