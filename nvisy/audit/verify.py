@@ -238,22 +238,23 @@ class Verifying:
         """Look at some keys."""
         holdings = self._holdings
         # The order decides: what was committed before the index is read is in it, and what comes after is read last.
-        committed = holdings.committed()
+        before, committed = _Exceptions(holdings), holdings.committed()
         keys = sorted({key for key, _ in places})
         heads = dict(holdings.heads(keys))
         records: dict[Place, dict[str, HeldFingerprint]] = {}
         for place, record in holdings.records(keys):
             records.setdefault(place, {})[record.id] = record
-        moved = {place for place, head in holdings.heads(keys) if heads.get(place) != head}
+        moving = {place for place, head in holdings.heads(keys) if heads.get(place) != head}
         for place, expected in holdings.read_on():
             if ledger.is_suspect(place):
                 ledger.suspect(place, expected.after(_expected(ledger, place)).pack())
         exceptions = _Exceptions(holdings)
+        moving |= {place for place in places if before.of(place) != exceptions.of(place)}
         drift: list[Drift] = []
         settled: list[Place] = []
         for place in places:
             held = _Held(heads.get(place), records.get(place, {}))
-            if place not in moved and not self._is_on_its_way(
+            if place not in moving and not self._is_on_its_way(
                 ledger, exceptions, place, held, committed, drift
             ):
                 settled.append(place)
@@ -312,6 +313,12 @@ class _Exceptions:
         if latest is None or number < 0 or not is_swept(latest, self._holdings.sources[number], self._swept):
             return latest
         return None
+
+    def of(self, place: Place) -> tuple[int, int]:
+        """What concerns one key: up to where its source was swept, and the version of its open dead letter."""
+        key, number = place
+        source = self._holdings.sources[number] if number >= 0 else ""
+        return self._swept.get(source, 0), self._letters.get((source, key), -1)
 
     def said_at(self, place: Place, expected: Expected | None) -> tuple[str, int, int]:
         """Where the log says what is right of a key."""
