@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
@@ -215,10 +216,11 @@ def _class(annotation: Any, place: _Place) -> Wire:
         )
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         record = _record(annotation, place.named(annotation.__name__), place.names)
+        read: Convert = getattr(annotation, "decoded", partial(annotation.model_validate, by_name=True))
         return Wire(
             record.schema,
             lambda model: record.pack(model.__dict__),
-            lambda fields: annotation.model_validate(record.unpack(fields), by_name=True),
+            lambda fields: read(record.unpack(fields)),
         )
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum(annotation, place)

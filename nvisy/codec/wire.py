@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ import orjson
 
 from nvisy.errors import CodecError
 from nvisy.primitives.provenance import Provenance, Span, Version
+from nvisy.primitives.values import MAX_DEPTH, checked_json
 
 NAMESPACE = "ai.nvisy"
 """Namespace of every record of ours."""
@@ -140,6 +142,15 @@ def _pack_json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def _unpack_json(text: str) -> Any:
+    value = orjson.loads(text)
+    # Nests too deep, or a number beyond 64 bits: looked for only where the text is such that it may be.
+    if text.count("[") + text.count("{") > MAX_DEPTH or _LONG_NUMBER.search(text):
+        checked_json(value)
+    return value
+
+
+_LONG_NUMBER = re.compile(r"\d{19}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
@@ -207,4 +218,4 @@ SCALARS: dict[Any, Wire] = {
 SPAN = Wire(SPAN_SCHEMA, _pack_span, _unpack_span)
 PROVENANCE = Wire(PROVENANCE_SCHEMA, _pack_provenance, _unpack_provenance)
 VECTOR = Wire({"type": "bytes", "nvisy.dtype": "f32le"}, _pack_vector, _unpack_vector)
-JSON = Wire({"type": "string", "nvisy.content": "application/json"}, _pack_json, orjson.loads)
+JSON = Wire({"type": "string", "nvisy.content": "application/json"}, _pack_json, _unpack_json)

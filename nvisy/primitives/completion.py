@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from math import inf
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
 from nvisy.primitives.primitive import Primitive
-from nvisy.primitives.values import Count, Milliseconds, Usd
+from nvisy.primitives.values import USD_END, Count, Milliseconds, Usd, is_sound
 
 
 class Completion(Primitive):
@@ -43,3 +44,18 @@ class Completion(Primitive):
     def content_parts(self) -> tuple[bytes | str, ...]:
         """The answer."""
         return (self.text,)
+
+    @classmethod
+    def decoded(cls, fields: dict[str, Any]) -> Self:
+        """Checks the model, the numbers and the metadata; the rest is for the schema's types."""
+        temperature, cost_usd = fields["temperature"], fields["cost_usd"]
+        sound = (
+            fields["content_hash"]
+            and fields["model"]
+            and (temperature is None or 0 <= temperature < inf)
+            and (cost_usd is None or 0 <= cost_usd < USD_END)
+            and 0 <= fields["latency_ms"] < inf
+            and min(fields["input_tokens"], fields["output_tokens"]) >= 0
+            and is_sound(fields["metadata"])
+        )
+        return cls.trusted(fields) if sound else cls.model_validate(fields)

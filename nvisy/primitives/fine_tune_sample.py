@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nvisy.primitives.primitive import Primitive
+from nvisy.primitives.primitive import Primitive, built
+from nvisy.primitives.values import is_sound
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -36,6 +37,11 @@ class Message(BaseModel):
     content: str
     name: str = ""
 
+    @classmethod
+    def decoded(cls, fields: dict[str, Any]) -> Self:
+        """As it is: the schema's types say all that the contract does."""
+        return built(cls, fields)
+
 
 class FineTuneSample(Primitive):
     """A conversation as training data: an optional system message, then turns that end with the assistant's.
@@ -51,6 +57,15 @@ class FineTuneSample(Primitive):
     def content_parts(self) -> tuple[bytes | str, ...]:
         """The conversation."""
         return (orjson.dumps([[turn.role, turn.name, turn.content] for turn in self.messages]),)
+
+    @classmethod
+    def decoded(cls, fields: dict[str, Any]) -> Self:
+        """Checks the turns and the metadata; the rest is for the schema's types."""
+        messages = fields["messages"]
+        if not fields["content_hash"] or len(messages) < 2 or not is_sound(fields["metadata"]):
+            return cls.model_validate(fields)
+        _check_roles(messages)
+        return cls.trusted(fields)
 
     @model_validator(mode="after")
     def _legal(self) -> Self:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from nvisy.primitives.payload import Payload, Pixels
+from collections.abc import Mapping
+from typing import Any
+
+from nvisy.primitives.payload import INT_END, Payload, Pixels
 
 
 class ImagePayload(Payload):
@@ -19,3 +22,8 @@ class ImagePayload(Payload):
     width: Pixels | None = None
     height: Pixels | None = None
     caption: str = ""
+
+    @classmethod
+    def _has_sound_numbers(cls, fields: Mapping[str, Any]) -> bool:
+        width, height = fields["width"], fields["height"]
+        return (width is None or 1 <= width < INT_END) and (height is None or 1 <= height < INT_END)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import orjson
 from pydantic import Field, model_validator
 
 from nvisy.primitives.primitive import Primitive
-from nvisy.primitives.values import Json
+from nvisy.primitives.values import Json, is_sound
 
 
 class StructuredOutput(Primitive):
@@ -31,6 +31,14 @@ class StructuredOutput(Primitive):
     def content_parts(self) -> tuple[bytes | str, ...]:
         """The schema's name and the value, whatever the order of its keys."""
         return (self.schema_name, orjson.dumps(self.value, option=orjson.OPT_SORT_KEYS))
+
+    @classmethod
+    def decoded(cls, fields: dict[str, Any]) -> Self:
+        """Checks name, verdict and metadata; JSON was checked where it was read, the rest is for the schema's types."""
+        sound = fields["content_hash"] and fields["schema_name"] and is_sound(fields["metadata"])
+        if not sound or (fields["conforms"] and fields["violations"]):
+            return cls.model_validate(fields)
+        return cls.trusted(fields)
 
     @model_validator(mode="after")
     def _verdict(self) -> Self:

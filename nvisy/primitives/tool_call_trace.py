@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Self
+from math import inf
+from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nvisy.primitives.primitive import Primitive
-from nvisy.primitives.values import MAX_DEPTH, Count, Json, Milliseconds, Usd
+from nvisy.primitives.primitive import Primitive, built
+from nvisy.primitives.values import (
+    MAX_DEPTH,
+    USD_END,
+    Count,
+    Json,
+    Milliseconds,
+    Usd,
+    is_sound,
+)
 
 
 class ToolCall(BaseModel):
@@ -36,6 +45,18 @@ class ToolCall(BaseModel):
     error: str = ""
     latency_ms: Milliseconds = 0.0
     cost_usd: Usd = Decimal(0)
+
+    @classmethod
+    def decoded(cls, fields: dict[str, Any]) -> Self:
+        """Checks the name and the numbers; JSON was checked where it was read, the rest is for the schema's types."""
+        parent = fields["parent"]
+        sound = (
+            fields["name"]
+            and (parent is None or parent >= 0)
+            and 0 <= fields["latency_ms"] < inf
+            and 0 <= fields["cost_usd"] < USD_END
+        )
+        return built(cls, fields) if sound else cls.model_validate(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,14 @@ class ToolCallTrace(Primitive):
         """What was called with what, and what came of it; neither times nor costs."""
         said = [[call.name, call.parent, call.arguments, call.result, call.error] for call in self.calls]
         return (orjson.dumps(said, option=orjson.OPT_SORT_KEYS),)
+
+    @classmethod
+    def decoded(cls, fields: dict[str, Any]) -> Self:
+        """Checks that the calls are a tree, and the metadata; the rest is for the schema's types."""
+        if not fields["content_hash"] or not fields["calls"] or not is_sound(fields["metadata"]):
+            return cls.model_validate(fields)
+        _check_tree(fields["calls"])
+        return cls.trusted(fields)
 
     @model_validator(mode="after")
     def _tree(self) -> Self:

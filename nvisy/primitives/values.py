@@ -74,6 +74,13 @@ Metadata = Annotated[
 """The user's fields of a primitive."""
 
 
+def is_sound(metadata: Mapping[str, MetadataValue]) -> bool:
+    """Whether metadata that came over the wire, whose types are right, may stay."""
+    return "" not in metadata and all(
+        not isinstance(value, float) or math.isfinite(value) for value in metadata.values()
+    )
+
+
 def as_metadata(value: Any) -> MetadataValue:
     """A field of anybody's record as metadata: what stores can filter by stays as it is, the rest becomes JSON text.
 
@@ -185,6 +192,9 @@ Usd = Annotated[
     Field(ge=0, max_digits=26, decimal_places=USD_PLACES, allow_inf_nan=False),
 ]
 """An amount in US dollars, exact; a float is rounded to `USD_PLACES` places."""
+
+USD_END = Decimal(10) ** 14
+"""No amount of money reaches it: `Usd` has 26 digits, and 12 of them are places."""
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 """How many: 0 or more."""
