@@ -133,8 +133,8 @@ def _items() -> list[Primitive]:
         FineTuneSample(
             messages=[Message(role="user", content=passage), Message(role="assistant", content=passage)]
         ),
-        ImagePayload(data=bytes(20_000), width=640, height=480, caption=passage),
-        AudioPayload(data=bytes(20_000), duration_s=2.5, channels=2, sample_rate_hz=44_100),
+        ImagePayload(data=bytes(4_000), width=160, height=120, caption=passage),
+        AudioPayload(data=bytes(4_000), duration_s=0.5, channels=1, sample_rate_hz=8_000),
         StructuredOutput(value={"title": passage, "pages": [1, 2, 3], "ok": True}, schema_name="book"),
         ToolCallTrace(
             calls=[

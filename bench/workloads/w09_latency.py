@@ -108,6 +108,7 @@ def _latencies(
         look()
         time.sleep(LOOK_S)
     _until(lambda: look() or len(found) == len(sent), process)
+    producer.flush()
     counted = sorted(sent)[int(WARM_S * RATE_PER_S) :]
     return [found[key] - sent[key] for key in counted]
 
