@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 
 from bench import report
@@ -40,21 +41,28 @@ def main() -> int:
         kafka=options.kafka,
     )
     with world:
-        rows = run(world, options.workloads or list(MODULES))
+        rows, failed = run(world, options.workloads or list(MODULES))
     print("\n" + report.table(rows, judged=not options.smoke))
     if not options.workloads and not options.smoke:
-        report.write(rows)
-    return 0
+        report.write(rows, failed)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def run(world: World, names: list[str]) -> list[Row]:
-    """The rows of these workloads, each told of as it is there."""
+def run(world: World, names: list[str]) -> tuple[list[Row], list[str]]:
+    """The rows of these workloads, each told of as it is there, and the workloads that failed."""
     rows: list[Row] = []
+    failed: list[str] = []
     for name in names:
-        for row in runner(name)(world):
-            print(report.line(row, judged=not world.smoke), _facts(row), flush=True)
-            rows.append(row)
-    return rows
+        try:
+            for row in runner(name)(world):
+                print(report.line(row, judged=not world.smoke), _facts(row), flush=True)
+                rows.append(row)
+        except Exception:  # the others have their worth without it
+            traceback.print_exc()
+            failed.append(name)
+    return rows, failed
 
 
 def _facts(row: Row) -> str:

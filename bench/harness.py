@@ -19,7 +19,7 @@ import orjson
 import psutil
 
 ROOT = Path(__file__).parents[1]
-SAMPLE_S = 0.1
+SAMPLE_S = 0.2
 STOP_S = 30.0
 STDOUT, STDERR = "stdout", "stderr"
 
@@ -137,10 +137,12 @@ class Sampler:
 
 
 def _resident(process: psutil.Process) -> int:
+    """Bytes of memory; what processes share counts for each by its share, where the system says so."""
     try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
+        memory = process.memory_full_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
+    return int(getattr(memory, "pss", memory.rss))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,12 @@ def table(rows: Sequence[Row], *, judged: bool = True) -> str:
     return "\n".join([*head, *(line(row, judged=judged) for row in rows)])
 
 
-def write(rows: Sequence[Row]) -> None:
+def write(rows: Sequence[Row], failed: Sequence[str]) -> None:
     """Write the results down."""
     RESULTS.write_bytes(
         orjson.dumps([row.as_json() for row in rows], option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
-    PAGE.write_text(_page(rows))
+    PAGE.write_text(_page(rows, failed))
     growth = next((row.facts["growth"] for row in rows if "growth" in row.facts), None)
     if growth:
         PICTURE.write_text(picture(growth))
@@ -79,9 +79,10 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _page(rows: Sequence[Row]) -> str:
+def _page(rows: Sequence[Row], failed: Sequence[str]) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     against = "\n".join(f"- **{row.workload}**: {row.against}." for row in rows)
+    gaps = f"\nNot measured, since they failed: {', '.join(failed)}.\n" if failed else ""
     return f"""# Performance
 
 `make bench` wrote this page on {datetime.now(UTC):%Y-%m-%d}. Each workload ran beside the loop that one would write by
@@ -93,7 +94,7 @@ How to read them, and what was found by profiling: [bench/README.md](../bench/RE
 - Versions: Python {platform.python_version()}, {libraries}.
 
 {table(rows)}
-
+{gaps}
 The baselines:
 
 {against}

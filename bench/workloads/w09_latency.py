@@ -22,7 +22,7 @@ from bench.rows import Row
 from bench.world import World, unique
 
 RATE_PER_S = 200
-SECONDS, SMOKE_SECONDS = 15, 2
+SECONDS, SMOKE_SECONDS = 10, 2
 WARM_S = 2.0
 LOOK_S = 0.002
 SILENCE_S = 60.0

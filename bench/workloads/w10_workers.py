@@ -10,7 +10,7 @@ from bench.rows import Row
 from bench.world import World
 from nvisy.testing.model_server import ModelServer
 
-DOCUMENTS, SMOKE = 6_000, 200
+DOCUMENTS, SMOKE = 4_000, 200
 WORKERS = 4
 LATENCY_S = 0.1
 BATCH, PER_WORKER = 32, 2

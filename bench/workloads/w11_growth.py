@@ -9,7 +9,7 @@ from bench.rows import Row
 from bench.workloads import w01_ingest
 from bench.world import World
 
-SIZES = ((20_000, 3), (200_000, 1), (1_000_000, 1))
+SIZES = ((20_000, 2), (200_000, 1), (1_000_000, 1))
 """Documents, and how often the pair is run."""
 SMOKE_SIZES = ((100, 1),)
 
