@@ -19,13 +19,14 @@ from nvisy.cli.output import say, say_json
 from nvisy.cli.progress import Progress, progress
 from nvisy.graph.model import Graph
 from nvisy.runtime.counters import Report
-from nvisy.runtime.run import Run
+from nvisy.runtime.run import MAX_WORKERS, Run
 
 DEGRADED = 4
 
 
 def command(
     graph: GraphFile,
+    *,
     follow: Annotated[bool, typer.Option("--follow", help="Go on and wait for changes.")] = False,
     allow_dead_letters: Annotated[
         bool, typer.Option("--allow-dead-letters", help="Exit with 0 although dead letters remain.")
@@ -41,17 +42,28 @@ def command(
     ] = False,
     workers: Annotated[
         int,
-        typer.Option("--workers", min=1, max=256, help="Processes of each stage; they share the partitions."),
+        typer.Option(
+            "--workers", min=1, max=MAX_WORKERS, help="Processes of each stage; they share the partitions."
+        ),
     ] = 1,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Run the graph together with other hosts, on Kafka, with --follow."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a graph: everything its sources hold reaches its sinks.
 
     Exits with 0 when done, 4 while dead letters remain, 3 when something cannot be reached, 6 when going on would do
     harm. SIGTERM and Ctrl-C finish what is in flight first; a second Ctrl-C does not.
+
+    With --join, the hosts that run the same graph share the partitions of its stages. One of them owns it: it alone
+    reads the sources. When it ends or dies, another takes over.
     """
     log_to_stderr()
-    task = Task(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, workers=workers)
+    task = Task(
+        graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, workers=workers, join=join
+    )
     ended = task.completed(as_json=as_json)
     say_json(ended.as_json()) if as_json else say(summary(ended, graph))
     raise typer.Exit(task.exit_code(ended, allow_dead_letters=allow_dead_letters))

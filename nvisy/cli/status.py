@@ -68,6 +68,8 @@ def _headline(status: GraphStatus) -> str:
 
 
 def _remarks(status: GraphStatus) -> Iterator[str]:
+    for host in status.hosts:
+        yield f"joined by {printable(host.owner)}: {', '.join(host.stages) or 'standing by'}"
     if status.error:
         yield f"the last run failed: {one_line(status.error, 200)}"
     if status.graph_changed:

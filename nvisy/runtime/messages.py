@@ -28,7 +28,10 @@ class StageSpec:
         follow: Go on after everything there was has been read.
         allow_mass_delete: Believe a listing in which most documents are gone.
         adopt: Go on with a log, or a topic, that is another one than the index and the positions are from.
-        slot: Which copy of the stage this is, of `slots`.
+        slot: Which copy of the stage this is, of `slots` on this host.
+        leads: It is the one copy, of all hosts', that does what is done once.
+        shared: Other hosts may have further copies.
+        config: The configuration that its seat has to have, as that of other hosts' copies; empty where any will do.
         hang_s: Seconds without anything moving after which the process is taken to hang.
         life: Which process of the stage this is in its run, from 1.
         died_of: What the one before died of, if it did not say itself why it ended.
@@ -47,6 +50,9 @@ class StageSpec:
     adopt: bool = False
     slot: int = 0
     slots: int = 1
+    leads: bool = True
+    shared: bool = False
+    config: str = ""
     hang_s: float = 120.0
     life: int = 1
     died_of: str = ""

@@ -1,5 +1,8 @@
 """What the owner of a graph does beside running its stages: says how the run is, takes requests, closes what is gone.
 
+A host that has joined it says how its part is, and takes the same requests, since its copies of a stage may be those
+that have to carry them out; to answer them is for the owner.
+
 A thread of its own with a log of its own: a log that does not answer holds up this and nothing else.
 """
 
@@ -18,7 +21,7 @@ from nvisy.runtime import dead_letters
 from nvisy.runtime.requests import Answers, Inbox, Request, answered
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
-from nvisy.runtime.view import Observer, RunSaid, as_state, owners_seat
+from nvisy.runtime.view import Observer, RunSaid, as_state, hosts_seat, owners_seat
 from nvisy.topics.log import Append, Log, Session
 
 EVERY_S = 1.0
@@ -32,8 +35,17 @@ _log = logging.getLogger(__name__)
 class OwningThread:
     """Runs from when the graph is claimed to shortly before it is released."""
 
-    def __init__(self, settings: Settings, plan: Plan, said: RunSaid, requests: Sequence[Request]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plan: Plan,
+        said: RunSaid,
+        requests: Sequence[Request],
+        *,
+        is_owner: bool = True,
+    ) -> None:
         """`said`: what does not change while the run goes on. `requests`: those that stand when it begins."""
+        self._is_owner = is_owner
         self._settings = settings
         self._plan = plan
         self._said = said
@@ -89,8 +101,11 @@ class OwningThread:
         log = self._settings.open_log()
         session: Session | None = None
         try:
-            session = log.session(owners_seat(self._plan.graph))
-            desk = _Desk(log, session, self._plan)
+            graph = self._plan.graph
+            session = log.session(
+                owners_seat(graph) if self._is_owner else hosts_seat(graph, self._said.host)
+            )
+            desk = _Desk(log, session, self._plan, is_owner=self._is_owner)
             desk.close_gone()
             while True:
                 is_last = self._ended.is_set()
@@ -113,9 +128,10 @@ class OwningThread:
 
 
 class _Desk:
-    """The owner's part at the log."""
+    """The owner's part at the log, or that of a host that has joined it."""
 
-    def __init__(self, log: Log, session: Session, plan: Plan) -> None:
+    def __init__(self, log: Log, session: Session, plan: Plan, *, is_owner: bool) -> None:
+        self._is_owner = is_owner
         self._log = log
         self._session = session
         self._plan = plan
@@ -126,6 +142,8 @@ class _Desk:
 
     def close_gone(self) -> None:
         """Close the dead letters whose way through the graph is no more."""
+        if not self._is_owner:
+            return
         graph, partitions = self._plan.graph, self._plan.partitions
         gone = list(dead_letters.gone(dead_letters.open_entries(self._log, graph), self._plan))
         self._write([dead_letters.closing(graph, one.record_key, "gone", partitions) for one in gone])
@@ -133,7 +151,7 @@ class _Desk:
     def take(self) -> Sequence[Request]:
         """New requests."""
         came = self._inbox.poll()
-        for request in came:
+        for request in came if self._is_owner else ():
             self._answers[request.id] = Answers(self._log, self._plan.graph, request.letters)
         return came
 
@@ -156,7 +174,8 @@ class _Desk:
         if said == self._last and now - self._published_at < UNCHANGED_S:
             return
         self._last, self._published_at = said, now
-        self._session.commit({}, as_state(replace(said, at_ms=time.time_ns() // 1_000_000)))
+        now_said = replace(said, at_ms=time.time_ns() // 1_000_000)
+        self._session.commit({}, as_state(now_said, is_owner=self._is_owner))
 
     def _write(self, records: Sequence[Append]) -> None:
         if records:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from uuid import uuid4
 
-from nvisy.errors import Refused
+from nvisy.errors import Refused, Unreachable, UsageError
 from nvisy.fault_points import Point, reach
 from nvisy.graph.model import ActionNode, Graph
 from nvisy.graph.validate import CheckedGraph, check
@@ -18,13 +18,14 @@ from nvisy.plan.compile import compile_graph
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime import dead_letters
 from nvisy.runtime.counters import Report, StageCounters, State
+from nvisy.runtime.fork_server import STAGES
 from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
-from nvisy.runtime.supervisor import Supervisor
-from nvisy.runtime.view import RunSaid
+from nvisy.runtime.supervisor import Part, StageFailed, Supervisor
+from nvisy.runtime.view import RunSaid, last_view
 from nvisy.topics.log import Claim, Log
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,17 @@ _log = logging.getLogger(__name__)
 GRACE_S = 5.0
 """How much longer a stage may be still than its slowest call: time for the call to be given up by itself."""
 
+MAX_WORKERS = 256
+"""Copies of a stage on one host at most: those of host h are numbered from 256 h."""
+SOON_S = 3.0
+"""A run that was replaced knows it by then."""
+LOOK_S = 0.5
+
 Watch = Callable[[Plan, Mapping[str, StageView]], None]
+
+
+class _Over(Exception):  # noqa: N818 - a state of a claim
+    """The claim that a joined run had a share in is over."""
 
 
 class Run:
@@ -41,7 +52,8 @@ class Run:
     With `adopt` it goes on although a topic or the whole log is another one than the index and the positions are from:
     everything is read and sent again, and what that does not confirm is removed. With `replay` it tries these dead
     letters again, and runs the stages they failed in and those below, no others. Stages that only read topics of the
-    graph run as `workers` processes each, which share the partitions.
+    graph run as `workers` processes each, which share the partitions. With `join` it runs the graph together with other
+    hosts: it has further copies of these stages while another host owns the graph, and owns it when nobody else does.
     """
 
     def __init__(
@@ -52,10 +64,22 @@ class Run:
         allow_mass_delete: bool = False,
         adopt: bool = False,
         workers: int = 1,
+        join: bool = False,
         replay: Sequence[Named] = (),
         settings: Settings | None = None,
         watch: Watch = lambda _plan, _views: None,
     ) -> None:
+        """Prepare a run.
+
+        Raises:
+            UsageError: `join` without `follow`, or with `adopt`.
+        """
+        if join and not follow:
+            raise UsageError("--join is for runs that go on: add --follow")
+        if join and adopt:
+            raise UsageError(
+                "--adopt is for a run of its own: let one end with --adopt, then start those that join"
+            )
         self.id = uuid4().hex[:12]
         self._checked = graph if isinstance(graph, CheckedGraph) else check(graph)
         self.plan = compile_graph(self._checked)
@@ -63,6 +87,7 @@ class Run:
         self._allow_mass_delete = allow_mass_delete
         self._adopt = adopt
         self._workers = workers
+        self._join = join
         self._replay = tuple(replay)
         self._settings = settings or Settings.from_environ()
         self._watch = watch
@@ -79,40 +104,99 @@ class Run:
         """Run to the end.
 
         Raises:
-            Refused: Another run holds the graph, or a topic does not fit it.
+            Refused: Another run holds the graph, or it cannot be joined, or a topic does not fit it.
+            UsageError: The log is not one that other hosts can reach, and they are to be joined.
             Unreachable: The log cannot be reached.
             StageFailed: A stage gave up; what it was given stays in the log for the next run.
         """
         started = time.monotonic()
+        STAGES.warm()  # its imports go on while the graph is claimed
         with closing(self._settings.open_log()) as log:
-            claim = log.claim(self.plan.graph, owner_name())
-            reach(Point.CLAIMED)
-            try:
-                make_topics(log, self._checked, self.plan)
-                reach(Point.TOPICS_MADE)
-                self._say_if_idle()
-                with self._owning(log) as owning:
-                    self._supervisor = Supervisor(
-                        self.plan,
-                        log,
-                        lambda stage: self._spec(stage, claim.token),
-                        follow=self._follow,
-                        requests=owning,
-                        holds_claim=lambda: claim.remaining_s() > 0,
-                        workers=self._workers,
-                        only=self.plan.below({letter.stage for letter in self._replay})
-                        if self._replay
-                        else None,
-                        watch=lambda views: self._see(claim, owning, views),
-                    )
-                    if self._stopped:
-                        self._supervisor.stop()
-                    counters = self._supervisor.run()
-                n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
-            finally:
-                reach(Point.RELEASE)
-                claim.release()
+            counters = self._together(log) if self._join else self._alone(log)
+            n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
         return self._report(counters, n_open, time.monotonic() - started)
+
+    def _alone(self, log: Log) -> StageCounters:
+        claim = log.claim(self.plan.graph, owner_name(), self.plan.hash if self._follow else "")
+        with _released(claim):
+            return self._hold(log, claim)
+
+    def _together(self, log: Log) -> StageCounters:
+        """A share in one claim after the other, until the run is stopped or fails by itself."""
+        counters = StageCounters()
+        membership = log.join(self.plan.graph, owner_name(), self.plan.hash)
+        is_first = True
+        try:
+            while (claim := membership.enter(lambda: not self._stopped)) is not None:
+                with _released(claim):
+                    try:
+                        counters.add(self._hold(log, claim))
+                        break
+                    except _Over as over:
+                        _log.warning("%s", over)
+                    except StageFailed as failure:
+                        if failure.exit_code != Refused.exit_code or not _is_over_soon(claim):
+                            raise
+                        _log.warning("%s", failure)  # whoever followed has fenced it
+                    except Unreachable as error:
+                        if is_first:
+                            raise
+                        _log.warning("%s; trying again", error)
+                    counters.add(self._counted())
+                is_first = False
+        finally:
+            membership.leave()
+        return counters
+
+    def _hold(self, log: Log, claim: Claim) -> StageCounters:
+        """Do what a claim, or a share in it, gives a right to."""
+        reach(Point.CLAIMED)
+        self._supervisor = None
+        if claim.is_owner:
+            make_topics(log, self._checked, self.plan)
+            reach(Point.TOPICS_MADE)
+            configs: Mapping[str, str] = {}
+            self._say_if_idle()
+        else:
+            configs = self._configs(log, claim)
+            if self._stopped:
+                return StageCounters()
+        with self._owning(log, claim) as owning:
+            self._supervisor = Supervisor(
+                self.plan,
+                log,
+                lambda stage: self._spec(stage, claim, configs.get(stage.id, "")),
+                follow=self._follow,
+                requests=owning,
+                holds_claim=lambda: claim.remaining_s() > 0,
+                part=Part(
+                    self._workers,
+                    claim.host * MAX_WORKERS,
+                    self.plan.below({letter.stage for letter in self._replay}) if self._replay else None,
+                    joined=not claim.is_owner,
+                ),
+                watch=lambda views: self._see(claim, owning, views),
+            )
+            if self._stopped:
+                self._supervisor.stop()
+            return self._supervisor.run()
+
+    def _counted(self) -> StageCounters:
+        return self._supervisor.total() if self._supervisor is not None else StageCounters()
+
+    def _configs(self, log: Log, claim: Claim) -> Mapping[str, str]:
+        """How the owner's stages are configured, by id, once all of them are ready."""
+        _log.info("joined the owner of graph %r as host %d", self.plan.graph, claim.host)
+        while not self._stopped:
+            if claim.is_over:
+                raise self._over(claim)
+            view = last_view(log, self.plan.graph)
+            if view is not None and view.token == claim.token:
+                configs = {stage: said.config for stage, said in view.stages.items()}
+                if all(configs.get(stage.id) for stage in self.plan.stages):
+                    return configs
+            time.sleep(LOOK_S)
+        return {}
 
     def _say_if_idle(self) -> None:
         if (idle := self._workers - self.plan.partitions) > 0:
@@ -124,11 +208,15 @@ class Run:
             )
 
     @contextmanager
-    def _owning(self, log: Log) -> Iterator[OwningThread]:
+    def _owning(self, log: Log, claim: Claim) -> Iterator[OwningThread]:
         """What the owner does beside, until the run is over."""
         own = [Request("replay", self._replay)] if self._replay else []
         owning = OwningThread(
-            self._settings, self.plan, self._said(), [*own, *standing(log, self.plan.graph)]
+            self._settings,
+            self.plan,
+            self._said(claim),
+            [*own, *standing(log, self.plan.graph)],
+            is_owner=claim.is_owner,
         )
         owning.start()
         error = ""
@@ -140,20 +228,33 @@ class Run:
         finally:
             owning.finish(error)
 
-    def _said(self) -> RunSaid:
+    def _said(self, claim: Claim) -> RunSaid:
         now_ms = time.time_ns() // 1_000_000
-        return RunSaid(self.id, owner_name(), self.plan.hash, self._follow, now_ms, now_ms)
+        return RunSaid(
+            self.id,
+            owner_name(),
+            self.plan.hash,
+            self._follow,
+            now_ms,
+            now_ms,
+            token=claim.token,
+            host=claim.host,
+        )
 
     def _see(self, claim: Claim, owning: OwningThread, views: Mapping[str, StageView]) -> None:
-        if claim.lost_to:
-            raise Refused(
-                f"graph {self.plan.graph!r} was taken over by {claim.lost_to} while this run was paused or cut off:"
-                " this one ends"
-            )
+        if claim.is_over:
+            raise self._over(claim)
         owning.watch(views)
         self._watch(self.plan, views)
 
-    def _spec(self, stage: Stage, token: int) -> StageSpec:
+    def _over(self, claim: Claim) -> Exception:
+        name = f"graph {self.plan.graph!r}"
+        lost = f"{name} was taken over by {claim.lost_to} while this run was paused or cut off"
+        if not self._join:
+            return Refused(f"{lost}: this one ends")
+        return _Over(lost if claim.lost_to else f"{name} has no owner any more, or another one")
+
+    def _spec(self, stage: Stage, claim: Claim, config: str) -> StageSpec:
         origin = self._checked.graph.origin
         return StageSpec(
             graph=self._checked.graph.to_json(),
@@ -161,13 +262,15 @@ class Run:
             folder=str(self._checked.folder),
             stage=stage.id,
             run=self.id,
-            token=token,
+            token=claim.token,
             log_url=self._settings.log_url,
             state=str(self._settings.state),
             follow=self._follow,
             allow_mass_delete=self._allow_mass_delete,
             adopt=self._adopt,
             hang_s=self._hang_s(stage),
+            shared=claim.is_shared and stage.is_divisible,
+            config=config,
         )
 
     def _hang_s(self, stage: Stage) -> float:
@@ -210,6 +313,23 @@ def run(
     return Run(
         graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, settings=settings
     ).start()
+
+
+@contextmanager
+def _released(claim: Claim) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        reach(Point.RELEASE)
+        claim.release()
+
+
+def _is_over_soon(claim: Claim) -> bool:
+    """Whether it comes out within a moment that the claim is over."""
+    deadline = time.monotonic() + SOON_S
+    while not claim.is_over and time.monotonic() < deadline:
+        time.sleep(LOOK_S / 5)
+    return claim.is_over
 
 
 def owner_name() -> str:

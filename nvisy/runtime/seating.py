@@ -62,7 +62,7 @@ class Seating:
     def keep(self, until: threading.Event) -> None:
         """Keep the seat, also while the partitions of its stage are dealt out among its copies."""
         while not until.is_set():
-            if self._seat.slots == 1:
+            if self._seat.slots == 1 and not self._seat.shared:
                 until.wait()
                 return
             try:

@@ -7,7 +7,7 @@ Further back, it was put back from an older copy; further ahead, the log was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from nvisy.connector.sink import RecordSet, Writer
 from nvisy.primitives.primitive import content_hash
@@ -45,6 +45,12 @@ class Stamping:
         """The collection holds more than the stage knows of."""
         return self.found.off > memory.stamp(self._name).off + 1
 
+    def idle_are_ahead(self, memory: Memory, running: Collection[int]) -> int:
+        """The same for copies that do not run now: the highest incarnation that the stage knows nothing of, or 0."""
+        stamps = {name: self._found(name.rpartition("/")[2]) for name in self._idle(memory, running)}
+        ahead = [found.inc for name, found in stamps.items() if found.off > memory.stamp(name).off + 1]
+        return max(ahead, default=0)
+
     def open(self, memory: Memory) -> None:
         """Begin a life, with a stamp of its own: go on from what the state says, or the collection if that is further.
 
@@ -59,15 +65,17 @@ class Stamping:
     def _found(self, slot: str) -> Version:
         return Version.of(self._writer.head(self.lane, slot) or 0)
 
-    def level(self, memory: Memory, slots: int) -> None:
-        """Copies beyond `slots` do not run now: what their stamps had to say has been heard, and is not said again."""
+    def level(self, memory: Memory, running: Collection[int]) -> None:
+        """Other copies do not run now: what their stamps had to say has been heard, and is not said again."""
         levelled: dict[str, bytes | None] = {}
-        for name in memory.stamps(self.sink):
-            slot = name.rpartition("/")[2]
-            if int(slot) >= slots and (found := self._found(slot)) != memory.stamp(name):
+        for name in self._idle(memory, running):
+            if (found := self._found(name.rpartition("/")[2])) != memory.stamp(name):
                 levelled |= stamped(name, found)
         if levelled:
             memory.remember(levelled)
+
+    def _idle(self, memory: Memory, running: Collection[int]) -> list[str]:
+        return [name for name in memory.stamps(self.sink) if int(name.rpartition("/")[2]) not in running]
 
     def of(self, sets: Sequence[RecordSet]) -> RecordSet:
         """The stamp to apply together with these sets; the same until it is committed."""

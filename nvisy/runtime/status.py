@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
-from nvisy.runtime.view import RunSaid, StageSaid, last_view
+from nvisy.runtime.view import RunSaid, StageSaid, joined_views, last_view
 from nvisy.topics.log import Holder, Log, LogRecord, Seat, TopicPartition
 
 STALE_S = 15.0
@@ -51,6 +51,22 @@ class LetterCount:
 
 
 @dataclass(frozen=True, slots=True)
+class HostStatus:
+    """A host that has joined the owner.
+
+    Attributes:
+        owner: What its run calls itself, `host:pid`.
+        host: Its number among the hosts.
+        stages: Ids of the stages that it has copies of.
+    """
+
+    owner: str
+    host: int
+    said_s_ago: float
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GraphStatus:
     """A graph.
 
@@ -60,6 +76,7 @@ class GraphStatus:
         said_s_ago: How old the run's own account is, None where there is none; stale after 15 seconds.
         graph_changed: The run is, or was, of another version of the graph than this one.
         error: What the last run failed of, or empty.
+        hosts: Those that have joined the owner, and said something of late.
         dead_letters: The open ones, by node.
     """
 
@@ -71,6 +88,7 @@ class GraphStatus:
     said_s_ago: float | None
     graph_changed: bool
     error: str
+    hosts: tuple[HostStatus, ...]
     stages: tuple[StageStatus, ...]
     dead_letters: Mapping[str, LetterCount]
 
@@ -93,19 +111,26 @@ def status_of(log: Log, plan: Plan) -> GraphStatus:
     holder, view = log.holder(plan.graph), last_view(log, plan.graph)
     is_its_own = holder is not None and view is not None and not view.ended and view.owner == holder.owner
     state = "unknown" if holder else "idle"
-    stages = (_stage(log, plan, stage, view, state, is_live=is_its_own) for stage in plan.stages)
+    others = joined_views(log, plan.graph, view) if view is not None and is_its_own else ()
+    joined = [one for one in others if _s_ago(one) <= STALE_S]
+    stages = (_stage(log, plan, stage, view, joined, state, is_live=is_its_own) for stage in plan.stages)
     return GraphStatus(
         graph=plan.graph,
         running=holder is not None,
         owner=holder.owner if holder else "",
         since_ms=_since_ms(holder, view) if holder else None,
         run_id=view.run_id if view and (is_its_own or not holder) else "",
-        said_s_ago=round(time.time() - view.at_ms / 1000, 1) if view and is_its_own else None,
+        said_s_ago=_s_ago(view) if view and is_its_own else None,
         graph_changed=view is not None and view.graph_hash != plan.hash,
         error=view.error if view and not holder else "",
+        hosts=tuple(HostStatus(one.owner, one.host, _s_ago(one), tuple(one.stages)) for one in joined),
         stages=tuple(stages),
         dead_letters=by_node(open_entries(log, plan.graph)),
     )
+
+
+def _s_ago(view: RunSaid) -> float:
+    return round(time.time() - view.at_ms / 1000, 1)
 
 
 def by_node(letters: Iterable[DeadLetter]) -> Mapping[str, LetterCount]:
@@ -118,9 +143,18 @@ def by_node(letters: Iterable[DeadLetter]) -> Mapping[str, LetterCount]:
 
 
 def _stage(
-    log: Log, plan: Plan, stage: Stage, view: RunSaid | None, state: str, *, is_live: bool
+    log: Log,
+    plan: Plan,
+    stage: Stage,
+    view: RunSaid | None,
+    joined: Sequence[RunSaid],
+    state: str,
+    *,
+    is_live: bool,
 ) -> StageStatus:
     said = view.stages.get(stage.id, StageSaid("")) if view else StageSaid("")
+    everywhere = [said, *(one.stages[stage.id] for one in joined if stage.id in one.stages)]
+    failed = max(everywhere, key=lambda one: one.last_error_ms)
     lag, lag_s = _lag(log, Seat(plan.graph, stage.id, said.config, stage.inputs, stage.outputs))
     return StageStatus(
         id=stage.id,
@@ -128,10 +162,10 @@ def _stage(
         lag=lag,
         lag_s=lag_s,
         rate=said.rate if is_live else None,
-        in_flight=said.in_flight if is_live else None,
-        waiting=said.waiting if is_live else "",
-        last_error=said.last_error,
-        last_error_ms=said.last_error_ms,
+        in_flight=sum(one.in_flight for one in everywhere) if is_live else None,
+        waiting=next((one.waiting for one in everywhere if one.waiting), "") if is_live else "",
+        last_error=failed.last_error,
+        last_error_ms=failed.last_error_ms,
     )
 
 

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nvisy.errors import NvisyError, Refused, Unreachable
@@ -48,6 +48,27 @@ class StageFailed(NvisyError):  # noqa: N818 - a state of a stage
         super().__init__(f"stage {stage}: {message}")
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a plan a supervisor runs.
+
+    Attributes:
+        workers: Copies of each stage that can be divided.
+        first_slot: The number of the first of these copies.
+        only: These stages alone, on what is in their topics now.
+        joined: Another host owns the graph: stages that can be divided alone, and nothing that has to be done once.
+    """
+
+    workers: int = 1
+    first_slot: int = 0
+    only: Collection[str] | None = None
+    joined: bool = False
+
+    def has(self, stage: Stage) -> bool:
+        """Whether a stage belongs to it."""
+        return stage.is_divisible if self.joined else self.only is None or stage.id in self.only
+
+
 class Requests(Protocol):
     """What others ask the owner of the graph to do."""
 
@@ -70,22 +91,17 @@ class Supervisor:
         follow: bool,
         requests: Requests,
         holds_claim: Callable[[], bool] = lambda: True,
-        workers: int = 1,
-        only: Collection[str] | None = None,
+        part: Part = Part(),
         watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
     ) -> None:
-        """Supervise the stages of `plan`, `workers` copies of each that can be divided.
-
-        With `only`, these stages alone, on what is in their topics now.
-        """
+        """Supervise the stages of `plan`, or a part of them."""
         self._plan = plan
         self._log = log
         self._spec = spec
         self._follow = follow
         self._requests = requests
         self._holds_claim = holds_claim
-        self._workers = workers
-        self._only = only
+        self._part = part
         self._watch = watch
         self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
         self._children: dict[str, StageProcess] = {}
@@ -107,31 +123,38 @@ class Supervisor:
         """
         try:
             for stage in self._plan.stages:
-                if self._only is None or stage.id in self._only:
+                if self._part.has(stage):
                     self._start(stage)
             self._end_what_nobody_fills()
-            while not all(child.view.status == "done" for child in self._children.values()):
+            while not self._is_done():
                 self._turn()
-            return self._total()
+            return self.total()
         finally:
             for child in self._children.values():
                 child.end()
 
     def views(self) -> Mapping[str, StageView]:
-        """The stages as they are now, by id; where there are copies, each by `<id>/<slot>`."""
+        """The stages as they are now, by id; where there are copies, each by `<id>/<number>`."""
         return {name: child.view for name, child in self._children.items()}
 
+    def _is_done(self) -> bool:
+        if self._part.joined and not self._children:
+            return self._stop.is_set()  # nothing can be divided: this host stands by
+        return all(child.view.status == "done" for child in self._children.values())
+
     def _start(self, stage: Stage) -> None:
-        copies = self._workers if stage.is_divisible else 1
-        for slot in range(copies):
-            name = stage.id if copies == 1 else f"{stage.id}/{slot}"
-            spec = replace(self._spec(stage), slot=slot, slots=copies)
+        copies, first = (self._part.workers, self._part.first_slot) if stage.is_divisible else (1, 0)
+        for number in range(copies):
+            name = stage.id if copies == 1 else f"{stage.id}/{number}"
+            leads = number == 0 and not self._part.joined
+            spec = replace(self._spec(stage), slot=first + number, slots=copies, leads=leads)
             self._children[name] = StageProcess(name, stage, spec, self._events)
 
     def _copies(self, stage: str) -> list[StageProcess]:
         return [child for child in self._children.values() if child.view.stage.id == stage]
 
-    def _total(self) -> StageCounters:
+    def total(self) -> StageCounters:
+        """What all stages have counted by now."""
         total = StageCounters()
         for child in self._children.values():
             total.add(child.view.counters)
@@ -209,7 +232,7 @@ class Supervisor:
                 for child in copies:
                     child.view.lag = sum(max(end - committed, 0) for committed, end in lag.values())
                     child.view.committed = {at: committed for at, (committed, _) in lag.items()}
-                if self._follow and copies[0].view.status == "running":
+                if self._follow and not self._part.joined and copies[0].view.status == "running":
                     self._hand_on(copies[0])
             except Unreachable:
                 for child in copies:
@@ -248,8 +271,13 @@ class Supervisor:
 
     def _incarnation(self) -> int:
         """What versions have to begin with so that no collection takes them for old; 0 where any will do."""
-        inc = max(child.behind for child in self._children.values())
-        if inc and self._only is not None:
+        inc = max((child.behind for child in self._children.values()), default=0)
+        if inc and self._part.joined:
+            raise Refused(
+                "an index holds versions that the log knows nothing of, of a copy that this host runs: end the run that"
+                " owns the graph, and start it anew, to send everything again"
+            )
+        if inc and self._part.only is not None:
             raise Refused(
                 "an index holds versions that the log knows nothing of: run the graph first, to send everything again"
             )
@@ -352,6 +380,8 @@ class Supervisor:
 
     def _end_what_nobody_fills(self) -> None:
         """Where a part of the plan is run alone, its topics end where they end now."""
+        if self._follow:
+            return
         for child in self._children.values():
             upstream = child.view.stage.upstream
             if upstream and not any(self._copies(name) for name in upstream):

@@ -2,7 +2,7 @@
 
 It stands in the log as the state `view` of a seat `/owner` that belongs to no stage: in `control.db` of the embedded
 log, in `<graph>.state` on Kafka. It goes stale when the owner dies; `at_ms` says how old it is, and the claim who is
-alive.
+alive. Hosts that have joined the owner do the same, as `view/<host>`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import orjson
@@ -50,7 +50,7 @@ class StageSaid:
 
 @dataclass(frozen=True, slots=True)
 class RunSaid:
-    """A run, as its owner saw it last.
+    """A run, as its owner saw it last; or the part of it that another host has.
 
     Attributes:
         owner: `host:pid`.
@@ -58,6 +58,8 @@ class RunSaid:
         at_ms: When this was said.
         ended: It is over; `error` says of what, where it failed.
         stages: By id.
+        token: Of the claim. Those who have the same one run the graph together.
+        host: Which of these hosts this is.
     """
 
     run_id: str
@@ -69,6 +71,8 @@ class RunSaid:
     stages: Mapping[str, StageSaid] = field(default_factory=dict)
     ended: bool = False
     error: str = ""
+    token: int = 0
+    host: int = 0
 
     def to_json(self) -> bytes:
         """The value that is committed."""
@@ -89,15 +93,29 @@ def owners_seat(graph: str) -> Seat:
     return Seat(graph, "/owner", "", (), ())
 
 
-def as_state(view: RunSaid) -> Mapping[str, bytes]:
+def hosts_seat(graph: str, host: int) -> Seat:
+    """The seat beside it of a host that has joined the owner."""
+    return replace(owners_seat(graph), slot=host)
+
+
+def as_state(view: RunSaid, *, is_owner: bool = True) -> Mapping[str, bytes]:
     """The state to commit."""
-    return {_VIEW: view.to_json()}
+    return {_VIEW if is_owner else f"{_VIEW}/{view.host}": view.to_json()}
 
 
 def last_view(log: Log, graph: str) -> RunSaid | None:
     """What a graph's owner said last, if it ever did."""
     value = log.state(owners_seat(graph)).get(_VIEW)
     return RunSaid.from_json(value) if value is not None else None
+
+
+def joined_views(log: Log, graph: str, owner: RunSaid) -> Sequence[RunSaid]:
+    """What the hosts that have joined this owner said last, unless they left."""
+    values = log.state(owners_seat(graph))
+    said = (
+        RunSaid.from_json(value) for name, value in sorted(values.items()) if name.startswith(f"{_VIEW}/")
+    )
+    return [view for view in said if view is not None and view.token == owner.token and not view.ended]
 
 
 class Observer:

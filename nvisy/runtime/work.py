@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 
+from nvisy.errors import Refused
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan import model as plan
 from nvisy.runtime import dead_letters
@@ -91,7 +92,13 @@ class Work:
             stage.outputs,
             spec.slot,
             spec.slots,
+            spec.shared,
         )
+        if spec.config not in ("", self.seat.config):
+            raise Refused(
+                f"stage {stage.id} is another one here than on the host that owns the graph: hosts that share a graph"
+                " need the same functions, and stores that all of them reach"
+            )
         self._seating = Seating(self._log, self.seat, self._sinks, adopt=spec.adopt)
         self._stack.callback(self._seating.close)
         self._codecs = Codecs(self._checked, self._settings, run=spec.run)
@@ -124,6 +131,9 @@ class Work:
             for sink in self._sinks
             if self._spec.adopt or sink.stamping.log_is_older(self.memory)
         ]
+        if self._speaks_for_idle:
+            idle = [sink.stamping.idle_are_ahead(self.memory, self._running) for sink in self._sinks]
+            found += [inc + 1 for inc in idle if inc]
         return max(found, default=0)
 
     def start(self, at_least: int) -> None:
@@ -131,8 +141,8 @@ class Work:
         inc = self._number(at_least)
         for sink in self._sinks:
             sink.stamping.open(self.memory)
-            if self._spec.slot == 0:
-                sink.stamping.level(self.memory, self._spec.slots)
+            if self._speaks_for_idle:
+                sink.stamping.level(self.memory, self._running)
         self.outlets = self._open_outlets(inc)
         self._look_into_deaths()
         self.reader: Reader = self._open_reader(inc)
@@ -252,6 +262,16 @@ class Work:
             self.reader.committed((), {})
 
     # --- opening ---
+
+    @property
+    def _running(self) -> range:
+        """The copies of the stage that this host runs."""
+        return range(self._spec.slot, self._spec.slot + self._spec.slots)
+
+    @property
+    def _speaks_for_idle(self) -> bool:
+        """Whether all other copies are idle, and this is the one that looks after them: other hosts begin later."""
+        return self._spec.leads and (self._spec.life == 1 or not self._spec.shared)
 
     def _take_over(self, node: str) -> OpenSink:
         spec, state = self._spec, self._settings.state

@@ -80,6 +80,7 @@ class Seat:
         outputs: Topics it appends to, the dead letters apart.
         slot: Which of the copies of the stage this is, from 0.
         slots: How many copies there are. Where no broker deals out partitions, p is for copy p mod slots.
+        shared: Other hosts may have further copies, which come and go.
     """
 
     graph: str
@@ -89,6 +90,7 @@ class Seat:
     outputs: tuple[str, ...]
     slot: int = 0
     slots: int = 1
+    shared: bool = False
 
 
 class Session(Protocol):
@@ -170,6 +172,10 @@ class Claim(Protocol):
     @property
     def is_owner(self) -> bool:
         """Whether it is ours, or another host's that we have a share in: the owner does what must be done once."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts may have a share in it, now or later."""
 
     @property
     def is_over(self) -> bool:

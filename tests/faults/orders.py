@@ -83,6 +83,11 @@ class Orders:
         wanted = [place.stage, place.point.name]
         return sum(line[:2] == wanted for line in self._lines(0))
 
+    def pids(self, place: Place) -> set[int]:
+        """The processes that reached `place` since `forget`."""
+        wanted = [place.stage, place.point.name]
+        return {int(line[2]) for line in self._lines(self._from) if line[:2] == wanted}
+
     def pid_of(self, stage: str) -> int:
         """The process that runs `stage`, or ran it last."""
         return next(int(pid) for name, _, pid in reversed(list(self._lines(0))) if name == stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,20 @@ def test_it_says_how_the_run_is_and_how_it_ended(log: Log, settings: Settings, g
     owning.finish("the disk is full")
     said = last_view(log, graph)
     assert (said.ended, said.error, said.run_id) == (True, "the disk is full", "r1")
+
+
+def test_a_host_that_has_joined_hands_requests_on_and_leaves_the_rest_to_the_owner(
+    log: Log, settings: Settings, graph: str
+) -> None:
+    append_outside(log, graph, "/test", [failed(graph, "a"), failed(graph, "b", stage="old")])
+    letter = next(one for one in open_entries(log, graph) if one.key == "a")
+    asked = ask(log, graph, Request("replay", (Named.of(letter),)))
+    joined = replace(SAID, owner="other:2", token=7, host=1)
+    owning = OwningThread(settings, plan_of(graph), joined, (), is_owner=False)
+    owning.start()
+    until(lambda: owning.new_requests() == [asked])
+    append_outside(log, graph, "/test", [dead_letters.closing(graph, letter.record_key, "resolved", 2)])
+    owning.finish()
+    assert [letter.key for letter in open_entries(log, graph)] == ["b"]
+    assert standing(log, graph) == [asked]
+    assert last_view(log, graph) is None

@@ -33,6 +33,11 @@ class FileClaim:
         return True
 
     @property
+    def is_shared(self) -> bool:
+        """Never: other hosts cannot reach the log."""
+        return False
+
+    @property
     def is_over(self) -> bool:
         """Never before it is released: the lock is held for as long as the process lives."""
         return False

@@ -205,6 +205,7 @@ class Share:
         self._place = place
         self.host = number
         self.is_owner = isinstance(claim, KafkaClaim)
+        self.is_shared = True
 
     @property
     def token(self) -> int:

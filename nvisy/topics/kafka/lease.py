@@ -227,6 +227,7 @@ class KafkaClaim:
         self._until = until
         self._unlock = unlock
         self._lost_to = ""
+        self._is_released = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"claim {leases.graph}", daemon=True)
         self._thread.start()
@@ -251,6 +252,11 @@ class KafkaClaim:
         return True
 
     @property
+    def is_shared(self) -> bool:
+        """See `nvisy.topics.log.Claim`."""
+        return bool(self._lease.config)
+
+    @property
     def is_over(self) -> bool:
         """See `nvisy.topics.log.Claim`."""
         return bool(self._lost_to)
@@ -262,8 +268,9 @@ class KafkaClaim:
 
     def release(self) -> None:
         """Give the lease up; when the broker does not answer, it ends by itself."""
-        if self._stop.is_set():
+        if self._is_released:
             return
+        self._is_released = True
         self._stop.set()
         self._thread.join()
         if self.remaining_s() > 0:

@@ -68,9 +68,8 @@ class Reader:
         """
         self._cluster = cluster
         self._describe = describe
-        self._has_all = (
-            seat.slots == 1
-        )  # or will have: a partition that was just added is dealt out seconds later
+        # Or will have: a partition that was just added is dealt out seconds later.
+        self._has_all = seat.slots == 1 and not seat.shared
         self._anew = anew
         self._adopt = adopt
         self._passed: dict[TopicPartition, Passed] = {}

@@ -140,6 +140,26 @@ def renewed_for(seconds):
     return keep_for
 
 
+def test_an_owner_that_was_replaced_joins_and_may_own_again(hosts, monkeypatch):
+    first, second = hosts.member("alpha"), hosts.member("beta")
+    wakes, keep = threading.Event(), KafkaClaim._keep
+    with monkeypatch.context() as paused:
+        paused.setattr(KafkaClaim, "_keep", lambda claim: wakes.wait() and keep(claim))
+        lost = entered(first)
+    taken = entered(second)
+    assert taken.is_owner
+    wakes.set()
+    until(lambda: time.sleep(0.1) or lost.is_over)
+    assert lost.lost_to == "beta:1"
+    lost.release()
+    joined = entered(first)
+    assert (joined.is_owner, joined.token) == (False, taken.token)
+    taken.release()
+    until(lambda: time.sleep(0.1) or joined.is_over)
+    joined.release()
+    assert entered(first).is_owner
+
+
 def test_a_number_is_free_again_when_its_host_died(hosts, monkeypatch):
     owner = hosts.claim("alpha", "c")
     silenced(monkeypatch, lambda: entered(hosts.member("beta")))

@@ -91,11 +91,12 @@ def signalled(*numbers: int) -> Callable[[FakeRun], Report]:
 
 def test_the_last_line_of_stdout_is_the_report(nvisy: Call, ending: Any, graph: Path) -> None:
     run = ending(REPORT)
-    ended = nvisy("run", graph, "--json", "--follow", "--allow-mass-delete", "--workers", 3)
+    ended = nvisy("run", graph, "--json", "--follow", "--allow-mass-delete", "--workers", 3, "--join")
     assert ended.code == 0
     assert ended.json() == REPORT.as_json()
     assert len(ended.out.splitlines()) == 1
-    assert run.options == {"follow": True, "allow_mass_delete": True, "adopt": False, "workers": 3}
+    usual = {"follow": True, "allow_mass_delete": True, "adopt": False, "workers": 3, "join": True}
+    assert run.options == usual
 
 
 def test_people_get_a_short_summary(nvisy: Call, ending: Any, graph: Path) -> None:

@@ -108,3 +108,23 @@ def test_the_stamp_bears_the_highest_incarnation(lives):
     document = make_set("b.md", ["text"], offset=(3 << 36) - (1 << 36) + 7)
     stamping._writer.apply([document, stamping.of([document])])
     assert lives.stamping()[0].found.inc == document.version >> 36
+
+
+def test_what_a_copy_wrote_that_does_not_run_now_is_heard_once(lives):
+    copy_1 = Stamping("g", "index", 1, lives.sink.open(1))
+    copy_1.open(Memory(lives.state))
+    _, log = lives.copy()
+    for number in range(3):
+        document = make_set("b.md", [f"text {number}"], offset=number)
+        copy_1._writer.apply([document, copy_1.of([document])])
+        lives.state.commit({}, copy_1.state())
+        copy_1.committed()
+    stamping, memory = lives.stamping()
+    assert stamping.idle_are_ahead(memory, {0}) == 0
+    lives.state = log
+    stamping, memory = lives.stamping()
+    assert lives.verdict() == "level"
+    assert stamping.idle_are_ahead(memory, {0, 1}) == 0
+    assert stamping.idle_are_ahead(memory, {0}) == stamping.found.inc == 1
+    stamping.level(memory, {0})
+    assert lives.stamping()[0].idle_are_ahead(Memory(lives.state), {0}) == 0

@@ -56,8 +56,9 @@ def say(log: EmbeddedLog, **facts: object) -> None:
         "at_ms": now_ms,
         "stages": {"text": StageSaid("running", "c1", 2, 1.5, "the sink", 1, "the sink", now_ms)},
     }
+    said = RunSaid(**(usual | facts))
     session = log.session(owners_seat("g"))
-    session.commit({}, as_state(RunSaid(**(usual | facts))))
+    session.commit({}, as_state(said, is_owner=said.host == 0))
     session.close()
 
 
@@ -115,6 +116,22 @@ def test_a_run_that_has_been_silent_or_is_of_another_graph_is_told_apart(log: Em
     status = status_of(log, PLAN)
     assert (status.owner, status.said_s_ago, status.stages[1].state) == ("host:2", None, "unknown")
     claim.release()
+
+
+def test_hosts_that_have_joined_count_in(log: EmbeddedLog) -> None:
+    fill(log)
+    say(log, token=7)
+    say(log, token=7, host=1, owner="other:1")
+    say(log, token=6, host=2, owner="of an earlier claim:1")
+    say(log, token=7, host=3, owner="silent:1", at_ms=1)
+    say(log, token=7, host=4, owner="gone:1", ended=True)
+    claim = log.claim("g", "host:1")
+    status = status_of(log, PLAN)
+    claim.release()
+    assert [(one.owner, one.host, one.stages) for one in status.hosts] == [("other:1", 1, ("text",))]
+    text = status.stages[1]
+    assert (text.in_flight, text.rate) == (4, 1.5)  # what got through is the same wherever one asks
+    assert not status_of(log, PLAN).hosts
 
 
 def test_letters_are_counted_by_node_with_the_last_of_each() -> None:
