@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
+
+from nvisy.errors import Fatal
 
 CACHE_KB = 16_384
 MAX_WAITING = 2_000
@@ -48,8 +51,19 @@ class Ledger:
     """A file in a folder of its own, gone when it is closed."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = tempfile.TemporaryDirectory(prefix="verify-", dir=folder)
+        """Make the file, in a folder that is made if need be.
+
+        Raises:
+            Fatal: It cannot be written there.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(prefix="verify-", dir=folder)
+        except OSError as error:
+            raise Fatal(
+                f"{folder} cannot be written ({error.strerror}), and what is compared is sorted there: let NVISY_STATE"
+                " name a folder of your own"
+            ) from error
         self._db = apsw.Connection(str(Path(self._folder.name) / "ledger.db"))
         # Nothing in it outlives the process: no journal, no waiting for the disk.
         for name, value in (("journal_mode", "OFF"), ("synchronous", "OFF"), ("cache_size", -CACHE_KB)):
@@ -67,7 +81,8 @@ class Ledger:
     def together(self) -> Iterator[Said]:
         """What was said of each key, in the order of keys."""
         self._flush()
-        rows = self._db.execute("SELECT key, lane, side, value FROM said ORDER BY key, lane, side, rowid")
+        with _room():
+            rows = self._db.execute("SELECT key, lane, side, value FROM said ORDER BY key, lane, side, rowid")
         for place, group in groupby(rows, itemgetter(0, 1)):
             sides: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
             for _, _, side, value in group:
@@ -147,6 +162,18 @@ class Ledger:
         self._folder.cleanup()
 
     def _flush(self) -> None:
-        with self._db:
+        with _room(), self._db:
             self._db.executemany("INSERT INTO said VALUES (?, ?, ?, ?)", self._waiting)
         self._waiting = []
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Say what a full disk means."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise Fatal(
+            "the disk is full: what is compared is sorted in the state folder and in /var/tmp (or SQLITE_TMPDIR), some"
+            " 400 bytes a record in each"
+        ) from error
