@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from nvisy.errors import NvisyError, Refused, Unreachable
 from nvisy.fault_points import Point, reach
@@ -35,6 +35,8 @@ LAG_PAUSE_S = 30.0
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 10.0
 STOP_S = 25.0
+CLAIM_WAIT_S = 20.0
+"""So long a bounded run waits until it knows again that it holds the graph."""
 
 _log = logging.getLogger(__name__)
 
@@ -358,8 +360,23 @@ class Supervisor:
             if self._stop.is_set():
                 child.due = None
                 child.view.status = "done"
-            elif time.monotonic() >= child.due and (not child.again or self._holds_claim()):
+            elif time.monotonic() < child.due:
+                continue
+            elif not child.again or self._holds_claim():
                 child.restart()
+            elif not self._follow and time.monotonic() > child.due + CLAIM_WAIT_S:
+                self._give_up(child)
+
+    def _give_up(self, child: StageProcess) -> NoReturn:
+        """A bounded run does not wait for a log that lets nobody know any more who holds the graph."""
+        assert child.error is not None
+        message, exit_code = child.error
+        child.view.status = "failed"
+        raise StageFailed(
+            child.view.stage.id,
+            f"{message}; nor could the claim on the graph be renewed for {CLAIM_WAIT_S:.0f} s",
+            exit_code,
+        )
 
     def _drain_below(self, done: Stage) -> None:
         """The stages behind `done` have their whole input now: tell them where it ends."""
