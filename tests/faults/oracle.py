@@ -78,7 +78,7 @@ def entries(shape: Shape, sink: str, text: str | None) -> Entries:
 
 @dataclass
 class _Key:
-    """What is known of a key.
+    """What is known of a key at one sink.
 
     Attributes:
         settled: Versions that a sink may hold since everything was last at rest.
@@ -86,13 +86,19 @@ class _Key:
         latest: The last one of all.
     """
 
+    shape: Shape
+    sink: str
     settled: list[str | None] = field(default_factory=lambda: [None])
     since: list[str | None] = field(default_factory=list)
     latest: str | None = None
 
     @property
     def failed(self) -> bool:
-        return self.latest is not None and (self.latest.startswith(BAD) or REFUSED in self.latest)
+        """Whether the latest version fails before this sink, or is refused by it."""
+        if self.latest is None:
+            return False
+        given = entries(self.shape, self.sink, self.latest)
+        return self.latest.startswith(BAD) or any(REFUSED in one.text for one in given)
 
     def candidates(self) -> list[str | None]:
         return [*self.settled, *self.since] if self.failed else [self.latest]
@@ -103,18 +109,18 @@ class Oracle:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._keys: dict[str, _Key] = {}
+        self._keys: dict[str, list[_Key]] = {}
 
     def says(self, key: str, text: str | None) -> None:
         """The source has this version of `key` now."""
-        known = self._keys.setdefault(key, _Key())
-        known.latest = text
-        if not known.failed:
-            known.since.append(text)
+        for known in self._keys.setdefault(key, self._new()):
+            known.latest = text
+            if not known.failed:
+                known.since.append(text)
 
     def settle(self) -> None:
         """Everything is at rest: what a later version that fails may leave in place is known."""
-        for known in self._keys.values():
+        for known in self._every():
             known.settled, known.since = known.candidates(), []
 
     def keys(self) -> list[str]:
@@ -123,17 +129,23 @@ class Oracle:
 
     def letters(self) -> set[str]:
         """Keys whose latest version belongs among the dead letters."""
-        return {key for key, known in self._keys.items() if known.failed}
+        return {key for key, sinks in self._keys.items() if any(known.failed for known in sinks)}
 
     def allowed(self, sink: str, key: str) -> list[Entries]:
         """What `sink` may hold of `key`, one of these."""
-        known = self._keys.get(key, _Key())
+        known = next(one for one in self._keys.get(key, self._new()) if one.sink == sink)
         return [entries(self.shape, sink, text) for text in known.candidates()]
 
     def texts(self) -> set[str]:
         """Texts a model had to be asked for, at the most, had every version been seen so far."""
-        versions = [text for known in self._keys.values() for text in (*known.settled, *known.since)]
+        versions = [text for known in self._every() for text in (*known.settled, *known.since)]
         return {one.text for text in versions for sink in SINKS[self.shape] for one in self._of(sink, text)}
+
+    def _new(self) -> list[_Key]:
+        return [_Key(self.shape, sink) for sink in SINKS[self.shape]]
+
+    def _every(self) -> Iterator[_Key]:
+        return (known for sinks in self._keys.values() for known in sinks)
 
     def _of(self, sink: str, text: str | None) -> Entries:
         return entries(self.shape, sink, text)

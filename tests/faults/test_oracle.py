@@ -47,6 +47,19 @@ def test_a_version_that_fails_leaves_the_one_before_it() -> None:
     assert not oracle.letters()
 
 
+def test_what_one_sink_refuses_another_may_take() -> None:
+    oracle = Oracle("fanout")
+    oracle.says("a", "old river")
+    oracle.settle()
+    refused = "new river\n\ncloud REFUSE"
+    oracle.says("a", refused)
+    assert oracle.letters() == {"a"}
+    assert compare(oracle, "index", held("old river")) == ([], [])
+    assert compare(oracle, "index", held(refused)).extra
+    assert compare(oracle, "other", held(refused, "fanout", "other")) == ([], [])
+    assert compare(oracle, "other", held("old river", "fanout", "other")).lost
+
+
 def test_a_version_that_nobody_looked_at_may_be_missed_but_no_other() -> None:
     oracle = Oracle("chain")
     for text in ("first", "second", "BAD"):
