@@ -95,6 +95,10 @@ class Point(IntEnum):
     """Other topics than the home of the stage are committed, the home is not (embedded log)."""
     LOG_COMMIT = 54
     """Everything is in the transaction."""
+    COMPACTING = 55
+    """Records that later ones have replaced are deleted, uncommitted (embedded log)."""
+    COMPACTED = 56
+    """They are gone, and others are still to go (embedded log)."""
 
     SINK_CALL = 60
     """A batch is about to go to a sink."""

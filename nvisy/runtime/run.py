@@ -25,6 +25,7 @@ from nvisy.runtime.requests import Named, Request, standing
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.supervisor import Part, StageFailed, Supervisor
+from nvisy.runtime.tidying import TidyingThread
 from nvisy.runtime.view import RunSaid, last_view
 from nvisy.topics.log import Claim, Log
 
@@ -219,6 +220,8 @@ class Run:
             is_owner=claim.is_owner,
         )
         owning.start()
+        tidying = TidyingThread(self._settings, self.plan, lambda: not self._stopped)
+        tidying.start()
         error = ""
         try:
             yield owning
@@ -226,6 +229,7 @@ class Run:
             error = self._checked.redactor.clean(str(failure) or type(failure).__name__)
             raise
         finally:
+            tidying.finish(failed=bool(error))
             owning.finish(error)
 
     def _said(self, claim: Claim) -> RunSaid:

@@ -237,6 +237,15 @@ class Log(Protocol):
     def delete(self, topic: str) -> None:
         """Remove a topic and everything in it. A topic that is not there is fine."""
 
+    def tidy(self, topic: str, is_wanted: Callable[[], bool]) -> int:
+        """Compact a compacted topic where that pays, unless the log does so by itself; how many records went.
+
+        Others write and read meanwhile. It may take a while, and ends soon once `is_wanted` says no.
+
+        Raises:
+            Unreachable: The log cannot be written.
+        """
+
     def session(self, seat: Seat, *, adopt: bool = False) -> Session:
         """Take a seat and fence whoever held it. Topics must exist.
 

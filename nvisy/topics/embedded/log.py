@@ -9,18 +9,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 from nvisy.errors import Refused, UsageError
 from nvisy.topics.embedded import seat_rows
 from nvisy.topics.embedded.claim import FileClaim
+from nvisy.topics.embedded.compaction import compact, pays
 from nvisy.topics.embedded.control_file import ControlFile
 from nvisy.topics.embedded.folder import private_folder
 from nvisy.topics.embedded.session import EmbeddedSession
 from nvisy.topics.embedded.sqlite import immediate, said_plainly
-from nvisy.topics.embedded.topic_file import TopicFile, compact
+from nvisy.topics.embedded.topic_file import TopicFile
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.lock import is_locked, lock
 from nvisy.topics.log import Holder, LogRecord, Membership, Seat, TopicInfo, TopicPartition
@@ -45,7 +46,7 @@ class EmbeddedLog:
         return f"embedded:{self._root}"
 
     def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
-        """See `nvisy.topics.log.Log`. Nothing is compacted here unless `compact` is called for it."""
+        """See `nvisy.topics.log.Log`. Whoever runs the graph compacts it, see `tidy`."""
         if partitions < 1:
             raise UsageError(f"topic {topic!r} needs at least one partition, not {partitions}")
         path = self._path(topic)
@@ -158,6 +159,14 @@ class EmbeddedLog:
         if not is_locked(path):
             return None
         return Holder(self._control.owner(graph), int(path.stat().st_mtime * 1000))
+
+    def tidy(self, topic: str, is_wanted: Callable[[], bool]) -> int:
+        """See `nvisy.topics.log.Log`."""
+        file = TopicFile.open(self._path(topic))
+        if file is None:
+            return 0
+        with closing(file):
+            return compact(file, is_wanted) if pays(file) else 0
 
     def compact(self, topic: str) -> int:
         """Remove every record of a topic that a later one of its key has replaced; how many went."""

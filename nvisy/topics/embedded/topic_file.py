@@ -24,7 +24,7 @@ FORMAT = 1
 PAGE_ROWS = 1_000
 PAGE_BYTES = 4 * 1024 * 1024
 
-_OFFSET_BITS = 40
+OFFSET_BITS = 40
 _SCHEMA = """
 CREATE TABLE meta (format INTEGER NOT NULL, id TEXT NOT NULL, partitions INTEGER NOT NULL);
 CREATE TABLE part (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL);
@@ -136,7 +136,7 @@ class TopicFile:
         """
         if end is None:
             end = int(rows(self.db, "SELECT next FROM part WHERE partition = ?", (partition,))[0][0])
-        base = partition << _OFFSET_BITS
+        base = partition << OFFSET_BITS
         limit = min(limit, PAGE_ROWS)
         found = self.db.execute(
             "SELECT row, key, value, headers, timestamp_ms FROM record"
@@ -172,7 +172,7 @@ class TopicFile:
         for _, partition, key, value, headers in records:
             offset = nexts[partition]
             nexts[partition] = offset + 1
-            inserts.append(((partition << _OFFSET_BITS) + offset, now_ms, key, pack(headers), value))
+            inserts.append(((partition << OFFSET_BITS) + offset, now_ms, key, pack(headers), value))
         self.db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?)", inserts)
         touched = {record.partition for record in records}
         self.db.executemany("UPDATE part SET next = ? WHERE partition = ?", ((nexts[p], p) for p in touched))
@@ -183,27 +183,3 @@ class TopicFile:
             raise UsageError(
                 f"topic {self.name!r} has partitions 0 to {self.partitions - 1}, not {partition}"
             )
-
-
-def compact(file: TopicFile, batch_rows: int = 5_000) -> int:
-    """Remove every record that a later one of its key and partition has replaced; how many went.
-
-    The last record of a partition always stays. Short transactions, so that writers are not held up.
-    """
-    removed = 0
-    with said_plainly(file.path):
-        file.db.execute(
-            "CREATE TEMP TABLE doomed AS SELECT row FROM ("
-            "SELECT row, max(row) OVER (PARTITION BY row >> ?, key) AS newest"
-            " FROM record WHERE key IS NOT NULL) WHERE row < newest ORDER BY row",
-            (_OFFSET_BITS,),
-        )
-        doomed = [row for (row,) in rows(file.db, "SELECT row FROM doomed")]
-        file.db.execute("DROP TABLE doomed")
-        for at in range(0, len(doomed), batch_rows):
-            batch = doomed[at : at + batch_rows]
-            with immediate(file.db):
-                file.db.executemany("DELETE FROM record WHERE row = ?", ((row,) for row in batch))
-            removed += len(batch)
-        file.db.execute("PRAGMA incremental_vacuum")
-    return removed

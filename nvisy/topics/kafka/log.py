@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nvisy.topics.kafka.address import parse_address
@@ -67,6 +67,10 @@ class KafkaLog:
     def delete(self, topic: str) -> None:
         """See `nvisy.topics.log.Log`."""
         self._topics.delete(topic)
+
+    def tidy(self, topic: str, is_wanted: Callable[[], bool]) -> int:
+        """See `nvisy.topics.log.Log`. Brokers do it."""
+        return 0
 
     def session(self, seat: Seat, *, adopt: bool = False) -> KafkaSession:
         """See `nvisy.topics.log.Log`."""

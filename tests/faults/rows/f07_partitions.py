@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import closing
 from typing import Any
 
+from nvisy.topics.open import open_log
 from tests.faults.cell import Cell
 from tests.faults.clock import Clocks
 from tests.faults.feeds import Feed, KafkaTopic
@@ -70,15 +73,23 @@ def _let_time_pass(cell: Cell, feed: Feed, clocks: Clocks) -> None:
     began = time.monotonic()
     clocks.set(LATE_S, LATE_S)
     with cell.saying("partitions that all know of"):
-        while "read again in its order" not in cell.said():
+        while not _is_settled(cell, feed):
             if time.monotonic() > began + SOON_S * cell.slowness:
                 cell.fail("nobody began to number by offsets again")
-            time.sleep(0.1)
+            time.sleep(0.5)
         feed.edit()
         cell.rest(began)
         for key in feed.names():
             feed.write(key, feed.document(1))
         cell.rest()
+
+
+def _is_settled(cell: Cell, feed: Feed) -> bool:
+    """Whether what is written now is numbered by offsets."""
+    url = f"kafka://{cell.servers.kafka.bootstrap}"
+    with closing(open_log(url, root=cell.folder / "aside", environ={})) as log:
+        said = [json.loads(value) for value in log.recall(cell.name, f"numbering/{feed.topic}")]
+    return all(one["stretches"][-1]["by_time"] is None for one in said)
 
 
 def _drop_a_source(cell: Cell) -> None:
