@@ -78,9 +78,7 @@ class Run:
         if join and not follow:
             raise UsageError("--join is for runs that go on: add --follow")
         if join and adopt:
-            raise UsageError(
-                "--adopt is for a run of its own: let one end with --adopt, then start those that join"
-            )
+            raise UsageError("--adopt is for a run of its own: run once with it, then start those that join")
         self.id = uuid4().hex[:12]
         self._checked = graph if isinstance(graph, CheckedGraph) else check(graph)
         self.plan = compile_graph(self._checked)

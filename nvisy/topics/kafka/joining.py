@@ -180,7 +180,7 @@ class Watch:
         self._thread.join()
 
     def _look_on(self) -> None:
-        while not self.is_over and not self._stop.wait(RENEW_S / 2):
+        while not self.is_over and not self._stop.wait(RENEW_S):
             began = time.monotonic()
             try:
                 found = self._leases.latest(self.lease.offset + 1)

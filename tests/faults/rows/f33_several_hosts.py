@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -67,6 +69,7 @@ def play(cell: Cell) -> None:
     first, second = Host(cell), Host(cell)
     cell.rest()
     _share(cell, first, second)
+    _status(cell, first, second)
     _refused(cell, first)
     with cell.saying("a joined host died"):
         _after(cell, second.kill)
@@ -104,6 +107,20 @@ def _share(cell: Cell, *hosts: Host) -> None:
         readers = {stage: cell.orders.pids(Place(stage, Point.READ)) for stage in STAGES}
         missing = [(stage, host) for stage, host in missing if pids[host].isdisjoint(readers[stage])]
     cell.rest()
+
+
+def _status(cell: Cell, owner: Host, joined: Host) -> None:
+    """`nvisy status` names both, wherever it is asked."""
+    cell.elsewhere()
+    command = [sys.executable, "-m", "nvisy", "status", str(cell.folder / "graph.json"), "--json"]
+    asked = subprocess.run(command, cwd=cell.folder, env=cell.environ, capture_output=True, check=False)
+    said = json.loads(asked.stdout or b"{}")
+    named = [said.get("owner", ""), *(host["owner"] for host in said.get("hosts", ()))]
+    pids = [str(host.process.pid) for host in (owner, joined)]
+    cell.expect(
+        [name.rpartition(":")[2] for name in named] == pids,
+        f"not the hosts that there are, {pids}: {asked.stdout.decode()} {asked.stderr.decode()}",
+    )
 
 
 def _refused(cell: Cell, owner: Host) -> None:
