@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import orjson
+
 from nvisy.connector.sink import Outcome, Record, RecordSet
 from nvisy.errors import Rejected, Transient, Unreachable
 from nvisy.fault_points import Point, reach
@@ -184,10 +186,9 @@ class PgvectorWriter:
         changed = [step.record_set for step in steps if step.state == "changed"]
         if not changed:
             return list(steps)
-        columns = tuple(zip(*(_head(record_set) for record_set in changed), strict=True))
-        put = set(
-            connection.execute(self._statements.put_heads, [list(column) for column in columns]).fetchall()
-        )
+        # As JSON, for the driver takes as long over arrays of texts as over all the rest.
+        heads = orjson.dumps([_head(record_set) for record_set in changed]).decode()
+        put = set(connection.execute(self._statements.put_heads, (heads,)).fetchall())
         return [
             replace(step, state="superseded") if step.state == "changed" and step.key not in put else step
             for step in steps
@@ -202,7 +203,7 @@ class PgvectorWriter:
             reach(Point.SINK_RECORDS)
             lanes = [step.record_set.lane for step in changed]
             keys = [step.record_set.key for step in changed]
-            kept = [record.id for step in changed for record in step.record_set.records]
+            kept = " ".join(record.id for step in changed for record in step.record_set.records)
             for key in connection.execute(self._statements.remove, (lanes, keys, kept)):
                 removed[key] = removed.get(key, 0) + 1
         return [step.outcome(removed.get(step.key, 0)) for step in steps]
@@ -246,8 +247,8 @@ class _Statements:
         )
         self.put_heads = (
             f'INSERT INTO "{heads}" AS head (lane, key, source, version, digest, ids, partition, observed_at) '
-            f"SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], "
-            f'%s::int[], %s::timestamptz[]) AS new (lane, key) ORDER BY key COLLATE "C", lane '
+            f"SELECT * FROM json_to_recordset(%s::json) AS new (lane text, key text, source text, version bigint, "
+            f'digest text, ids text, partition int, observed_at timestamptz) ORDER BY key COLLATE "C", lane '
             f"ON CONFLICT (key, lane) DO UPDATE SET source = excluded.source, version = excluded.version, "
             f"digest = excluded.digest, ids = excluded.ids, partition = excluded.partition, "
             f"observed_at = excluded.observed_at WHERE head.version <= excluded.version RETURNING lane, key"
@@ -268,13 +269,23 @@ class _Statements:
         self.remove = (
             f'DELETE FROM "{physical}" AS record USING unnest(%s::text[], %s::text[]) AS changed (lane, key) '
             f"WHERE record.lane = changed.lane AND record.key = changed.key "
-            f"AND NOT EXISTS (SELECT 1 FROM unnest(%s::uuid[]) AS kept (id) WHERE kept.id = record.id) "
+            f"AND NOT EXISTS (SELECT 1 FROM unnest(string_to_array(%s, ' ')::uuid[]) AS kept (id) "
+            f"WHERE kept.id = record.id) "
             f"RETURNING record.lane, record.key"
         )
 
 
-def _head(s: RecordSet) -> tuple[Any, ...]:
-    return s.lane, s.key, s.source, s.version, s.digest, encode_ids(s), s.partition, _observed_at(s)
+def _head(s: RecordSet) -> dict[str, Any]:
+    return {
+        "lane": s.lane,
+        "key": s.key,
+        "source": s.source,
+        "version": s.version,
+        "digest": s.digest,
+        "ids": encode_ids(s),
+        "partition": s.partition,
+        "observed_at": _observed_at(s),
+    }
 
 
 def _observed_at(record_set: RecordSet) -> datetime | None:
