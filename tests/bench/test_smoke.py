@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.kafka
 @pytest.mark.postgres
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)  # for what hangs: it takes a minute where nothing else runs
 def test_every_workload_runs_beside_its_baseline(kafka: KafkaServer, postgres: PostgresServer) -> None:
     servers = ["--kafka", kafka.bootstrap, "--postgres", str(postgres.folder)]
     done = subprocess.run(
