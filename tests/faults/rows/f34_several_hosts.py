@@ -1,4 +1,4 @@
-"""F33: hosts that run one graph together, and die, are paused, and leave one after the other."""
+"""F34: hosts that run one graph together, and die, are paused, and leave one after the other."""
 
 from __future__ import annotations
 
@@ -168,5 +168,5 @@ def _paused(cell: Cell, owner: Host, other: Host) -> None:
 
 
 ROW = Row(
-    "F33", "hosts that run one graph together, and die one after the other", play, where=WHERE, quick=()
+    "F34", "hosts that run one graph together, and die one after the other", play, where=WHERE, quick=()
 )
