@@ -109,9 +109,5 @@ class Corpus:
             file.write(b"\n")
 
     def change(self, turn: int) -> None:
-        """Give one document in a hundred, others every time, another edition."""
-        documents.write(
-            self._file,
-            self._count,
-            edition=lambda number: int(number % SHARE < turn) and turn - number % SHARE,
-        )
+        """Give one document in a hundred, others every time, a second edition; the blank lines go."""
+        documents.write(self._file, self._count, edition=lambda number: int(number % SHARE < turn))
