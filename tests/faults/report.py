@@ -14,6 +14,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN = "<!-- faults: begin, written by `make faults` -->"
 END = "<!-- faults: end -->"
 HEAD = "| | fault | runs | seed | LOST | EXTRA | DUP | TTR s | SILENT | result |"
+MAX_NOTES = 2
+"""Notes of a row that the table has room for."""
 LINE = "|---|---|---:|---:|---:|---:|---:|---:|---:|---|"
 
 
@@ -24,7 +26,9 @@ def table(results: Sequence[Result]) -> str:
 
 def _row(result: Result) -> str:
     t = result.tally
-    notes = f" ({'; '.join(dict.fromkeys(t.notes))})" if t.notes else ""
+    different = list(dict.fromkeys(t.notes))
+    said = "; ".join([*different[:MAX_NOTES], *(["…"] if len(different) > MAX_NOTES else [])])
+    notes = f" ({said})" if said else ""
     cells = (
         result.row.id,
         f"{result.row.title}{notes}".replace("|", "/"),

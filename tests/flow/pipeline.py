@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from nvisy.catalog import Catalog
 from nvisy.connector.sink import Hit
 from nvisy.graph.model import Graph
@@ -119,6 +121,11 @@ class Pipeline:
     def _prepared(self, **options: Any) -> Run:
         checked = check(Graph.load(self.save()), Catalog.installed(), self.environ)
         return Run(checked, settings=self.settings, **options)
+
+
+def stages(run: int) -> list[psutil.Process]:
+    """The stage processes below the process of a run, in the order in which they were started."""
+    return [stage for server in psutil.Process(run).children() for stage in server.children()]
 
 
 def edges(*ways: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.flow.pipeline import Pipeline, text
+from tests.flow.pipeline import Pipeline, stages, text
 
 DOCUMENTS = {f"{seed}.md": text(seed, paragraphs=6) for seed in range(400)}
 
@@ -33,10 +33,6 @@ def passages(pipeline: Pipeline) -> dict[str, list[str]]:
     return {key: sorted(texts) for key, texts in found.items()}
 
 
-def stages(parent: int) -> list[psutil.Process]:
-    return psutil.Process(parent).children()
-
-
 def wait_for_first_record(pipeline: Pipeline, deadline_s: float = 30.0) -> None:
     until = time.monotonic() + deadline_s
     while time.monotonic() < until:
@@ -55,10 +51,9 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_set(
     process = pipeline.start()
     wait_for_first_record(pipeline)
     time.sleep(1.0 + rng.random())
-    children = stages(process.pid)
+    children = psutil.Process(process.pid).children(recursive=True)
     if victim == "stage":
-        for child in children[:1]:
-            child.kill()
+        stages(process.pid)[0].kill()
     else:
         if victim == "all":
             for child in children:
@@ -76,8 +71,8 @@ def test_stages_end_within_a_second_of_their_parent(embedded: Pipeline) -> None:
     process = embedded.start("--follow")
     wait_for_first_record(embedded)
     time.sleep(2.0)
-    children = stages(process.pid)
-    assert children
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert stages(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     _, alive = psutil.wait_procs(children, timeout=5)

@@ -11,7 +11,6 @@ from contextlib import closing
 from typing import Any
 
 import orjson
-import psutil
 
 from nvisy.codec.codec import Codec
 from nvisy.codec.registry import open_registry
@@ -21,7 +20,7 @@ from nvisy.plan.compile import compile_graph
 from nvisy.runtime.dead_letters import MAX_BYTES, open_entries
 from nvisy.runtime.requests import Named
 from nvisy.runtime.status import GraphStatus, status_of
-from tests.flow.pipeline import Pipeline, edges, text
+from tests.flow.pipeline import Pipeline, edges, stages, text
 
 GUARD = """
 from pathlib import Path
@@ -146,7 +145,7 @@ def test_a_stage_that_is_killed_while_it_replays_loses_nothing_and_puts_nothing_
         )
         pipeline.write({f"bad{number}.md": text(1000 + number) for number in range(0, 120, 2)})
         until(lambda: len(pipeline.dead_letters()) < len(documents))
-        psutil.Process(process.pid).children()[1].kill()
+        stages(process.pid)[1].kill()
         answered, _ = asking.communicate(timeout=120)
         assert asking.returncode == 0, answered
         newest = {f"bad{number}.md": text(1000 + number) for number in range(0, 120, 2)}

@@ -242,7 +242,8 @@ def test_a_writer_connects_again_after_its_connection_was_cut(pg_dsn):
     with closing(filled(pg_dsn).open(1)) as writer:
         execute(
             pg_dsn,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'nvisy%'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'nvisy%' AND datname = current_database()",
         )
         with pytest.raises(Transient):
             writer.apply([make_set("b.md", ["three"])])
