@@ -41,6 +41,8 @@ _LENGTH_BYTES = 4
 _N_DESCRIPTORS = 4
 _GONE_PAUSE_S = 0.005
 _STDERR = 2
+_FRUGAL = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+"""glibc keeps what each of many threads once needed, and what a large message did, unless it is told not to."""
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +154,7 @@ class ForkServer:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    env={**os.environ, "RUST_BACKTRACE": "0"},
+                    env={**_FRUGAL, **os.environ, "RUST_BACKTRACE": "0"},
                     start_new_session=True,
                 )
             self._socket, self._pid = ours, os.getpid()
