@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nvisy.errors import Refused
 from nvisy.topics.embedded import seat_rows
-from nvisy.topics.embedded.sqlite import connect, immediate, rows, said_plainly
+from nvisy.topics.embedded.sqlite import close, connect, immediate, rows, said_plainly
 from nvisy.topics.log import Seat
 from nvisy.topics.token import token_after
 
@@ -34,7 +34,7 @@ class ControlFile:
                 self._create()
             found, self.log_id = rows(self.db, "SELECT format, id FROM meta")[0]
         if found != FORMAT:
-            self.db.close()
+            close(self.db)
             raise Refused(
                 f"{path} has format {found}, this version of nvisy reads format {FORMAT}: upgrade nvisy"
             )
@@ -47,7 +47,7 @@ class ControlFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self.db.close()
+        close(self.db)
 
     def next_token(self, graph: str, owner: str) -> int:
         """Count one more claim of a graph, by `owner`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import apsw
 
 from nvisy.errors import Refused, Unreachable
+
+_log = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_MS = 10_000
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -27,6 +30,14 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
     return db
+
+
+def close(db: apsw.Connection) -> None:
+    """Close a connection. One in which another thread still waits for a lock is left to it: nothing is lost by that."""
+    try:
+        db.close()
+    except apsw.ThreadingViolationError:
+        _log.debug("a file is in use by another thread and stays open")
 
 
 def rows(db: apsw.Connection, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

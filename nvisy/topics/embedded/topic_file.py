@@ -17,7 +17,7 @@ import apsw
 from nvisy.errors import Refused, UsageError
 from nvisy.topics.embedded import seat_rows
 from nvisy.topics.embedded.headers import pack, unpack
-from nvisy.topics.embedded.sqlite import connect, immediate, rows, said_plainly
+from nvisy.topics.embedded.sqlite import close, connect, immediate, rows, said_plainly
 from nvisy.topics.log import Append, LogRecord, TopicInfo
 
 FORMAT = 1
@@ -72,11 +72,11 @@ class TopicFile:
         with said_plainly(path):
             db = connect(path)
             if not db.table_exists(None, "meta"):
-                db.close()
+                close(db)
                 return None
             found, topic_id, partitions = rows(db, "SELECT * FROM meta")[0]
         if found != FORMAT:
-            db.close()
+            close(db)
             raise Refused(
                 f"{path} has format {found}, this version of nvisy reads format {FORMAT}: upgrade nvisy"
             )
@@ -96,11 +96,11 @@ class TopicFile:
                         )
                         db.executemany("INSERT INTO part VALUES (?, 0)", ((p,) for p in range(partitions)))
             finally:
-                db.close()
+                close(db)
 
     def close(self) -> None:
         """Let go of the file."""
-        self.db.close()
+        close(self.db)
 
     def replaced(self) -> bool:
         """Whether the topic was deleted, or deleted and made anew, since it was opened."""

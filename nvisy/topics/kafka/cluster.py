@@ -33,7 +33,7 @@ _READING: Mapping[str, Any] = {
     "enable.partition.eof": True,
     "fetch.wait.max.ms": 100,
     "fetch.queue.backoff.ms": 10,
-    "queued.max.messages.kbytes": 32 * 1024,
+    "queued.max.messages.kbytes": 8 * 1024,
 }
 
 
