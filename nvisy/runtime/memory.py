@@ -188,7 +188,7 @@ class _Seen:
 
     def commit(self, _positions: Mapping[TopicPartition, int], _state: Values) -> None:
         """Refuse."""
-        raise NotImplementedError("the state of a stage is for the stage to change")
+        raise TypeError("this state is looked at only: the session of its stage changes it")
 
 
 def recalled(log: Log, graph: str, topic: str) -> tuple[Numbering | None, Certain | None]:

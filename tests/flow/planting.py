@@ -92,7 +92,7 @@ def plant(rows: Rows, what: str) -> Planted:  # noqa: PLR0911 - one for each
             rows.put_head(row, version=rows.head(row)["version"] + (1 << 36))
             return found(("damaged", ""))
         case _:
-            raise NotImplementedError(what)
+            raise ValueError(f"nobody knows how to plant {what!r}")
     return found(("damaged", name))
 
 
