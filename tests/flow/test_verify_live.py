@@ -112,7 +112,7 @@ def _batches(partitions: int) -> Iterator[list[Change]]:
 
 
 @pytest.mark.parametrize("store", ["sqlite", "qdrant"])
-def test_nothing_is_called_wrong_while_an_index_is_written(tmp_path: Path, store: str) -> None:
+def test_failure_20_nothing_is_called_wrong_while_an_index_is_written(tmp_path: Path, store: str) -> None:
     (tmp_path / "qdrant").mkdir()
     graph, settings = deepcopy(GRAPH), Settings(tmp_path / ".nvisy")
     with closing(QdrantDouble(tmp_path / "qdrant")) as double:
