@@ -6,16 +6,19 @@ NvisyError
 ├── ExpressionError   an expression does not compile                                   exit 1
 ├── UsageError        the command or call was used wrongly                             exit 2
 ├── Unreachable       a broker, store or server does not answer                        exit 3
+│   └── DealtAnew     partitions are dealt out anew: the stage has only to begin again
 ├── Refused           going on would do harm: held elsewhere, a gap, a foreign index   exit 6
+│   └── SeatTaken     another process writes as this stage, or the log thinks so
 ├── CodecError        bytes that are not what they claim to be
 │   └── UnknownSchema the registry does not know the schema of a record
 └── ConnectorError    what connectors, actions and models raise while data flows
-    ├── Transient     try again later, the data is fine
+    ├── Transient     try again later, the data is fine                                exit 3
     ├── Rejected      this one document cannot be processed: it goes to the dead letters
-    └── Fatal         no document can be processed: the run stops
+    └── Fatal         no document can be processed: the run stops                      exit 1
 ```
 
-The module imports nothing of ours, so every layer may raise these.
+`StageFailed`, which only the supervisor raises, has the exit code of what its stage failed of. The module imports
+nothing of ours, so every layer may raise these.
 """
 
 from __future__ import annotations
