@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+from nvisy.errors import Rejected
 from nvisy.primitives.change import Change
 from nvisy.topics.log import TopicPartition
 
@@ -33,6 +34,11 @@ class Failure:
     message: str
     retryable: bool = False
     attempts: int = 1
+
+    @classmethod
+    def of(cls, node: str, error: Rejected) -> Self:
+        """What a rejection comes to at a node, or at the topic that could not be read."""
+        return cls(node, error.kind, str(error), error.retryable, error.attempts)
 
 
 @dataclass(frozen=True, slots=True)

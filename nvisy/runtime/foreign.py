@@ -17,10 +17,9 @@ from nvisy.primitives.provenance import Provenance, Version
 from nvisy.primitives.values import as_metadata
 from nvisy.runtime import debezium
 from nvisy.runtime.counters import NodeCounters
-from nvisy.runtime.flight import Flight
+from nvisy.runtime.flight import Failure, Flight
 from nvisy.runtime.numbering import Numbering, Versions
 from nvisy.runtime.outlets import Outlet, rejection
-from nvisy.runtime.steps import failure_of
 from nvisy.topics.connector import TopicParams, TopicSourceParams
 from nvisy.topics.log import Append, LogRecord, Session
 from nvisy.topics.partitioner import partition_of
@@ -150,7 +149,7 @@ class EventsOutlet(Outlet):
                 events = [self._event(partition, key, item) for item in flight.change.items]
             except (Rejected, CodecError) as error:
                 self._counters.failed += 1
-                refused.append(flight.failed(failure_of(self.name, rejection(error))))
+                refused.append(flight.failed(Failure.of(self.name, rejection(error))))
                 continue
             self._session.append([Append(self._params.topic, partition, key, None), *events])
             self._counters.emitted += len(events)

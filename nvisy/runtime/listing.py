@@ -287,7 +287,7 @@ class ListingReader:
     def _failed(self, key: str, uri: str, error: Rejected, content: bytes) -> Flight:
         self._counters.failed += 1
         flight = self._flight(Change(self._origin(key, uri), graph=self._spec.graph), content)
-        return flight.failed(Failure(self._spec.node, error.kind, str(error), error.retryable))
+        return flight.failed(Failure.of(self._spec.node, error))
 
     def _deletes_are_held_back(self) -> bool:
         count, held = self._known.count_unseen(), len(self._known)

@@ -14,12 +14,11 @@ from nvisy.errors import CodecError, Rejected, Transient, Unreachable
 from nvisy.fault_points import Point, reach
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.counters import NodeCounters, StageCounters
-from nvisy.runtime.flight import Flight
+from nvisy.runtime.flight import Failure, Flight
 from nvisy.runtime.memory import Values
 from nvisy.runtime.records import lane_of, record_set
 from nvisy.runtime.retry import RetryPolicy
 from nvisy.runtime.sinks import OpenSink
-from nvisy.runtime.steps import failure_of
 from nvisy.runtime.watchdog import Activity
 from nvisy.topics.log import Append, Session, TopicPartition
 
@@ -82,7 +81,7 @@ class TopicOutlet(Outlet):
             try:
                 value = self._codec.encode_change(change, self.name, inc=self._inc)
             except (Rejected, CodecError) as error:
-                refused.append(flight.failed(failure_of(self.name, rejection(error))))
+                refused.append(flight.failed(Failure.of(self.name, rejection(error))))
                 continue
             records.append(Append(self.name, change.origin.partition, change.message_key, value))
         reach(Point.APPEND)
@@ -139,7 +138,7 @@ class SinkOutlet(Outlet):
                 self._count(outcome)
                 if outcome.fault:
                     self._counters.failed += 1
-                    refused.append(flight.failed(failure_of(self.name, outcome.fault)))
+                    refused.append(flight.failed(Failure.of(self.name, outcome.fault)))
         return refused
 
     def state(self) -> Values:

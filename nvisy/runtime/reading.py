@@ -143,12 +143,9 @@ class TopicReader:
         try:
             return Flight(decoder.decode(record), ticket, record.value or b"")
         except Rejected as error:
-            return Flight(decoder.unknown(record), ticket, record.value or b"", undecoded(record, error))
-
-
-def undecoded(record: LogRecord, error: Rejected) -> Failure:
-    """Why a record is no change."""
-    return Failure(record.topic, error.kind, str(error), error.retryable)
+            return Flight(
+                decoder.unknown(record), ticket, record.value or b"", Failure.of(record.topic, error)
+            )
 
 
 class ReadingThread:

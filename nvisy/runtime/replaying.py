@@ -17,7 +17,7 @@ from nvisy.primitives.change import Change
 from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.dead_letters import DeadLetter, parsed, topic_of
 from nvisy.runtime.flight import Failure, Flight, Replay, Ticket, replayed_at
-from nvisy.runtime.reading import Decoder, undecoded
+from nvisy.runtime.reading import Decoder
 from nvisy.runtime.requests import Named
 from nvisy.topics.log import Log, LogRecord, TopicPartition
 
@@ -156,7 +156,7 @@ class Replaying:
         try:
             change = decoder.decode(record, Version.of(letter.version) if letter.version else None)
         except Rejected as error:
-            return Flight(decoder.unknown(record), ticket, raw, undecoded(record, error), replay)
+            return Flight(decoder.unknown(record), ticket, raw, Failure.of(record.topic, error), replay)
         if (change.origin.source, change.origin.key) != (letter.source, letter.key):
             unknown = (
                 f"it is {change.origin.key!r}, which nobody knew when it failed, nor whether a newer version of that"

@@ -108,7 +108,7 @@ class EachStep:
                 self._counters.filtered += not made
         except Rejected as error:
             self._counters.failed += 1
-            return flight.failed(failure_of(self._node, error))
+            return flight.failed(Failure.of(self._node, error))
         self._counters.emitted += len(items)
         return flight.onward(change.with_items(tuple(items)))
 
@@ -143,7 +143,7 @@ class Assembly:
         for result in results:
             if isinstance(result, Rejected):
                 self._counters.failed += 1
-                return flight.failed(failure_of(self._node, result))
+                return flight.failed(Failure.of(self._node, result))
         seen: Counter[str] = Counter()
         items: list[Primitive] = []
         for item, result in zip(change.items, results, strict=True):
@@ -260,7 +260,7 @@ class RouteStep:
                 self._counters.emitted += 1
         except Rejected as error:
             self._counters.failed += 1
-            return flight.failed(failure_of(self._node, error)), {}
+            return flight.failed(Failure.of(self._node, error)), {}
         return flight, ports
 
 
@@ -307,8 +307,3 @@ class JoinStep:
             self._counters.received += sum(len(part.change.items) for part in parts)
             self._counters.emitted += len(items)
         return parts[0].onward(parts[0].change.with_items(items))
-
-
-def failure_of(node: str, error: Rejected) -> Failure:
-    """The failure that a rejection stands for."""
-    return Failure(node, error.kind, str(error), error.retryable, error.attempts)
