@@ -17,6 +17,7 @@ CAPABILITIES = SinkCapabilities(
     max_batch_bytes=32 << 20,
     max_dimensions=None,
     metadata=frozenset({"null", "bool", "int", "float", "str", "list"}),
+    generations=False,
 )
 
 

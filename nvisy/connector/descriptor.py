@@ -43,6 +43,7 @@ class Context:
         node: Id of the node.
         follow: The run goes on when everything there is has been read. A stream that never ends by itself ends at
             what there was when it was opened where this is false.
+        generation: Of a sink's collection: which one to write.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Context:
     graph: str = ""
     node: str = ""
     follow: bool = True
+    generation: int = 1
 
 
 Fact = str | int

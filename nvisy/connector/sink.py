@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class SinkCapabilities:
         max_batch_bytes: Bytes of vectors and text per call, at most.
         max_dimensions: The longest vector it can store, or None.
         metadata: Value types of metadata it can store and filter by.
+        generations: Whether a collection can have several, one of which readers see: see `Sink`.
     """
 
     accepts: frozenset[str]
@@ -41,6 +42,7 @@ class SinkCapabilities:
     max_batch_bytes: int
     max_dimensions: int | None
     metadata: frozenset[str]
+    generations: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,11 @@ class Index(Protocol):
 
 
 class Sink(Protocol):
-    """A collection in a vector store."""
+    """A generation of a collection in a vector store: the first one, unless it was opened for another.
+
+    Readers know the collection by its name, and see one generation of it under that: the first that was prepared, and
+    another from when that one is told to `serve`. So an index is made anew beside the one that is asked.
+    """
 
     capabilities: SinkCapabilities
 
@@ -302,8 +308,9 @@ class Sink(Protocol):
     def prepare(self, owner: Owner, *, adopt: bool = False) -> str:
         """Create the collection, its heads and its marker, or verify them. Returns the collection's own id.
 
-        The id is made when the collection is created: another id than last time means that what was written is gone,
-        and the caller starts over. Idempotent.
+        Readers see it at once where they see no other generation, and else not before it serves. The id is made when
+        the collection is created: another id than last time means that what was written is gone, and the caller starts
+        over. Idempotent.
 
         Args:
             owner: Who is going to write.
@@ -320,5 +327,37 @@ class Sink(Protocol):
     def open(self, token: int) -> Writer:
         """Start writing as the owner with this fence token: writers with a lower one are refused from here on."""
 
-    def index(self) -> Index:
-        """Open the collection for reading. Raises `Refused` where there is none yet, `Unreachable`, `Fatal`."""
+    def index(self, *, own: bool = False) -> Index:
+        """Open the generation that readers see for reading, or with `own` this one, be it seen or not.
+
+        What was opened stays the same generation, whichever serves meanwhile. Raises `Refused` where there is none
+        yet, `Unreachable`, `Fatal`.
+        """
+
+    def current(self) -> int | None:
+        """Number of the generation that readers see; None where there is none yet. Writes nothing.
+
+        Raises:
+            Refused: Readers ask the collection itself, which is a user's own: it can have no generations.
+            Unreachable, Fatal: As `check`.
+        """
+
+    def serve(self, token: int) -> None:
+        """Show readers this generation instead of the one that they see, from one moment to the next.
+
+        Nobody finds the name without a collection behind it, or half of each. Done twice it does nothing. Whoever
+        opened any generation with a lower token can write no more.
+
+        Raises:
+            Refused: A generation was opened with a higher token; this one was never prepared; or as `current`.
+            Transient: Readers see one generation or the other; the same call may be made again.
+            Fatal: The store does not let us; readers see what they saw.
+        """
+
+    def drop(self, token: int) -> None:
+        """Remove this generation for good. One that is not there is fine.
+
+        Raises:
+            Refused: Readers see it; or a generation was opened with a higher token; or as `current`.
+            Transient: The same call may be made again.
+        """

@@ -34,24 +34,29 @@ CAPABILITIES = SinkCapabilities(
     max_batch_bytes=64 << 20,
     max_dimensions=None,
     metadata=frozenset({"null", "bool", "int", "float", "str", "list"}),
+    generations=True,
 )
 
 
 @dataclass
 class Store:
-    """What a server would hold: give the same one to several sinks.
+    """What a server would hold of the first generation of a collection: give the same one to several sinks.
 
     Attributes:
         sets: The newest set of every key; a set without records remembers a delete.
         owner: Who writes into it; None until it is prepared.
         token: The highest fence token seen.
         collection_id: Its own id.
+        others: The other generations, by number.
+        current: Number of the generation that readers see; None until one is prepared.
     """
 
     sets: dict[Key, RecordSet] = field(default_factory=dict)
     owner: Owner | None = None
     token: int = 0
     collection_id: str = ""
+    others: dict[int, Store] = field(default_factory=dict)
+    current: int | None = None
 
 
 class MemorySink:
@@ -59,8 +64,10 @@ class MemorySink:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, generation: int = 1) -> None:
+        self._first = store
+        self._generation = generation
+        self._store = store if generation == 1 else store.others.setdefault(generation, Store())
 
     def check(self) -> None:
         """Nothing can be wrong."""
@@ -70,6 +77,8 @@ class MemorySink:
         theirs = self._store.owner
         if theirs is None:
             self._store.owner, self._store.collection_id = owner, str(uuid.uuid4())
+            if self._first.current is None:
+                self._first.current = self._generation
             return self._store.collection_id
         if theirs.graph != owner.graph:
             raise Refused(f"the store belongs to the graph {theirs.graph}, not {owner.graph}")
@@ -91,11 +100,42 @@ class MemorySink:
         self._store.token = token
         return MemoryWriter(self._store, token)
 
-    def index(self) -> MemoryIndex:
+    def index(self, *, own: bool = False) -> MemoryIndex:
         """Start reading."""
-        if self._store.owner is None:
+        store = self._store if own else self._generations.get(self._first.current or 0)
+        if store is None or store.owner is None:
             raise Refused("the store holds nothing yet: run the graph first")
-        return MemoryIndex(self._store, self._store.owner)
+        return MemoryIndex(store, store.owner)
+
+    def current(self) -> int | None:
+        """What readers see."""
+        return self._first.current
+
+    def serve(self, token: int) -> None:
+        """Let readers see this generation."""
+        self._take_over(token)
+        if self._store.owner is None:
+            raise Refused("readers cannot see what was never made")
+        self._first.current = self._generation
+
+    def drop(self, token: int) -> None:
+        """Forget everything of this generation."""
+        self._take_over(token)
+        if self._first.current == self._generation:
+            raise Refused("readers see it")
+        self._store.sets.clear()
+        self._store.owner, self._store.collection_id = None, ""
+
+    @property
+    def _generations(self) -> dict[int, Store]:
+        return {1: self._first, **self._first.others}
+
+    def _take_over(self, token: int) -> None:
+        highest = max(store.token for store in self._generations.values())
+        if highest > token:
+            raise Refused(f"the store is being written with token {highest}, ours is {token}")
+        for store in self._generations.values():
+            store.token = token
 
 
 class MemoryWriter:

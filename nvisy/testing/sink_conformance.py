@@ -11,6 +11,11 @@ A connector's test is a subclass with one fixture::
             params = SqliteParams(path=tmp_path / "index.db", collection="docs")
             return lambda: SqliteSink(params)
 
+        @pytest.fixture
+        def make_generation(self, make_sink, tmp_path):
+            params = SqliteParams(path=tmp_path / "index.db", collection="docs")
+            return lambda number: SqliteSink(params, number)
+
 Tests are not overridden: a connector that cannot keep a promise says so with `xfail` and a reason.
 """
 
@@ -27,7 +32,7 @@ import numpy as np
 import pytest
 
 from nvisy.connector.descriptor import SinkDescriptor
-from nvisy.connector.sink import Hit, Outcome, RecordSet, Sink, Writer
+from nvisy.connector.sink import Hit, Outcome, Owner, RecordSet, Sink, Writer
 from nvisy.errors import Fatal, Refused
 from nvisy.expressions.filter import parse_filter
 from nvisy.primitives.primitive import MetadataValue
@@ -46,6 +51,7 @@ from nvisy.testing.records import (
 )
 
 MakeSink = Callable[[], Sink]
+MakeGeneration = Callable[[int], Sink]
 
 TOKEN = 7
 OTHER_LOG = replace(OWNER, log="log-2")
@@ -79,6 +85,13 @@ class SinkConformance:
     def make_sink(self) -> MakeSink:
         """A factory: every call gives a new sink over the same target, empty when the test starts."""
         raise NotImplementedError("the subclass gives it: only a connector knows how its sink is made")
+
+    @pytest.fixture
+    def make_generation(self) -> MakeGeneration:
+        """A factory for a generation of what `make_sink` makes the first one of, where the connector has them."""
+        if self.descriptor.capabilities.generations:
+            raise NotImplementedError("the subclass gives it: only a connector knows how its sink is made")
+        pytest.skip("the connector says that its collections have no generations")
 
     @pytest.fixture
     def sink(self, make_sink: MakeSink) -> Sink:
@@ -785,6 +798,116 @@ class SinkConformance:
                 old.remove([document.records[0].id])
             assert texts(sink) == {"one"}
 
+    # Generations: an index made anew beside the one that readers see.
+
+    def test_readers_see_a_generation_when_it_serves(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """Not before, however much it holds; and the former one is kept, and may serve again."""
+        assert make_sink().current() is None
+        first, second = make_sink(), make_generation(2)
+        _fill(first, {"a.md": ["old"]})
+        assert first.current() == 1
+        _fill(second, {"a.md": ["new"], "b.md": ["more"]}, NEXT_MODEL)
+        assert texts(make_sink()) == texts(make_generation(2)) == {"old"}
+        assert {hit.text for hit in _own(make_generation(2))} == {"new", "more"}
+        for generation, seen in ((second, {"new", "more"}), (first, {"old"}), (second, {"new", "more"})):
+            generation.serve(TOKEN + 1)
+            assert texts(make_sink()) == texts(make_generation(2)) == seen
+        assert (make_sink().current(), make_generation(2).current()) == (2, 2)
+
+    def test_a_generation_has_vectors_and_a_marker_of_its_own(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """Other dimensions, another model, heads that the other one does not share; a reader is told which it sees."""
+        first, second = make_sink(), make_generation(2)
+        _fill(first, {"a.md": ["one"]}, offset=9)
+        _fill(second, {"a.md": ["one"]}, NEXT_MODEL, offset=3)
+        with closing(second.open(TOKEN)) as writer:
+            assert writer.head(LANE, "a.md") == version(3)
+        for generation, owner in ((first, OWNER), (second, NEXT_MODEL)):
+            generation.serve(TOKEN)
+            with closing(make_sink().index()) as index:
+                assert (index.model, index.dimensions) == (owner.model, owner.dimensions)
+                assert len(index.search(vector_of("one", owner.dimensions), 3, None)) == 1
+
+    def test_an_open_reader_stays_with_its_generation(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """What it finds is of one generation, whichever serves meanwhile."""
+        first, second = make_sink(), make_generation(2)
+        _fill(first, {"a.md": ["old"]})
+        _fill(second, {"a.md": ["new"]}, NEXT_MODEL)
+        with closing(make_sink().index()) as index:
+            second.serve(TOKEN)
+            assert [hit.text for hit in index.search(vector_of("old"), 5, None)] == ["old"]
+            assert [hit.text for hit in index.records(None)] == ["old"]
+
+    def test_a_generation_that_is_prepared_again_serves_no_one_else(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """Each run prepares what it writes: that changes nothing for readers, nor the id of the collection."""
+        first, second = make_sink(), make_generation(2)
+        _fill(first, {"a.md": ["old"]})
+        _fill(second, {"a.md": ["new"]}, NEXT_MODEL)
+        assert second.prepare(NEXT_MODEL) == second.prepare(NEXT_MODEL)
+        assert texts(make_sink()) == {"old"}
+        second.serve(TOKEN)
+        make_sink().prepare(OWNER)
+        second.prepare(NEXT_MODEL)
+        assert texts(make_sink()) == {"new"}
+
+    def test_a_newer_token_fences_who_would_serve_or_drop(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """An owner that was replaced changes nothing for readers, whichever generation its successor opened."""
+        first, second = make_sink(), make_generation(2)
+        _fill(first, {"a.md": ["old"]})
+        _fill(second, {"a.md": ["new"]}, NEXT_MODEL)
+        first.open(TOKEN + 1).close()
+        for change in (second.serve, second.drop):
+            with pytest.raises(Refused):
+                change(TOKEN)
+        assert texts(make_sink()) == {"old"}
+        with closing(second.open(TOKEN + 1)) as writer:
+            second.serve(TOKEN + 2)
+            with pytest.raises(Refused):
+                writer.apply([_document("b.md", ["late"], NEXT_MODEL, 2)])
+        with pytest.raises(Refused):
+            first.serve(TOKEN + 1)
+        assert texts(make_sink()) == {"new"}
+
+    def test_what_was_never_made_cannot_serve(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """Readers go on with what they see."""
+        _fill(make_sink(), {"a.md": ["old"]})
+        with pytest.raises(Refused):
+            make_generation(2).serve(TOKEN)
+        assert texts(make_sink()) == {"old"}
+
+    def test_a_generation_that_readers_do_not_see_is_dropped(
+        self, make_sink: MakeSink, make_generation: MakeGeneration
+    ) -> None:
+        """Its writers stop, the one that readers see stays; dropped twice is once; and it may be made anew."""
+        first, second = make_sink(), make_generation(2)
+        _fill(first, {"a.md": ["old"]})
+        _fill(second, {"a.md": ["new"]}, NEXT_MODEL)
+        with pytest.raises(Refused):
+            first.drop(TOKEN)
+        second.serve(TOKEN)
+        with closing(first.open(TOKEN)) as writer:
+            first.drop(TOKEN)
+            first.drop(TOKEN)
+            with pytest.raises((Refused, Fatal)):
+                writer.apply([make_set("b.md", ["late"])])
+        assert texts(make_sink()) == {"new"}
+        with pytest.raises(Refused):
+            make_sink().index(own=True)
+        _fill(first, {"a.md": ["again"]})
+        assert texts(make_sink()) == {"new"}
+        assert [hit.text for hit in _own(first)] == ["again"]
+
     # The package.
 
     def test_secrets_are_not_in_repr(self, make_sink: MakeSink) -> None:
@@ -806,6 +929,32 @@ class SinkConformance:
     def test_the_example_is_valid(self) -> None:
         """What `nvisy nodes` shows can be pasted into a graph."""
         self.descriptor.params.model_validate(dict(self.descriptor.example))
+
+
+NEXT_MODEL = replace(OWNER, model="tests/next@2", dimensions=DIMENSIONS * 2)
+
+
+def _document(key: str, passages: Sequence[str], owner: Owner, offset: int) -> RecordSet:
+    document = make_set(key, passages, offset=offset)
+    records = tuple(
+        replace(one, vector=vector_of(one.text, owner.dimensions), model=owner.model)
+        for one in document.records
+    )
+    return replace(document, records=records)
+
+
+def _fill(
+    sink: Sink, documents: Mapping[str, Sequence[str]], owner: Owner = OWNER, *, offset: int = 1
+) -> None:
+    """Make a generation of these documents."""
+    sink.prepare(owner)
+    with closing(sink.open(TOKEN)) as writer:
+        writer.apply([_document(key, passages, owner, offset) for key, passages in documents.items()])
+
+
+def _own(sink: Sink) -> list[Hit]:
+    with closing(sink.index(own=True)) as index:
+        return list(index.records(None))
 
 
 def bad_set(kind: str) -> RecordSet:

@@ -58,6 +58,7 @@ _SINK = SinkCapabilities(
     max_batch_bytes=64 << 20,
     max_dimensions=None,
     metadata=frozenset({"string", "number", "boolean", "strings"}),
+    generations=False,
 )
 
 

@@ -17,8 +17,6 @@ from nvisy.primitives.provenance import Span
 FORMAT = 1
 """Version of the layout, kept in every marker. A collection of another one is refused."""
 
-FIRST_GENERATION = 1
-
 LINEAGE = (
     "lane",
     "source",
@@ -41,9 +39,14 @@ HEAD = ("lane", "key", "source", "version", "digest", "ids")
 """The fields of a head that say what the collection holds of a key."""
 
 
-def physical_name(collection: str, *, create: bool) -> str:
-    """Name of what holds the records: the user's own collection, or the first generation of one of ours."""
-    return f"{collection}__{FIRST_GENERATION}" if create else collection
+def physical_name(collection: str, *, create: bool, generation: int = 1) -> str:
+    """Name of what holds the records: the user's own collection, or a generation of one of ours."""
+    return f"{collection}__{generation}" if create else collection
+
+
+def generation_of(physical: str) -> int:
+    """The number of a generation, given the name of what holds its records."""
+    return int(physical.rpartition("__")[2])
 
 
 def heads_name(physical: str) -> str:

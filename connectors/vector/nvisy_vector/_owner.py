@@ -8,6 +8,8 @@ from nvisy.connector.sink import Owner
 from nvisy.errors import Fatal, Refused
 from nvisy_vector._layout import FORMAT
 
+_ANEW = "`nvisy rebuild` builds the index anew beside this one, and shows it to readers when it is whole"
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -20,6 +22,7 @@ class Marker:
         distance: `cosine`, `l2` or `dot`.
         token: The highest fence token that a writer has opened it with.
         layout: Version of the layout.
+        current: Whether readers see it under the collection's name.
     """
 
     collection_id: str
@@ -28,6 +31,7 @@ class Marker:
     distance: str
     token: int = 0
     layout: int = FORMAT
+    current: bool = True
 
 
 def verify(marker: Marker, owner: Owner, distance: str, where: str, *, adopt: bool = False) -> None:
@@ -63,19 +67,18 @@ def verify(marker: Marker, owner: Owner, distance: str, where: str, *, adopt: bo
     if theirs.dimensions != owner.dimensions:
         raise Fatal(
             f"{where} holds vectors of {theirs.dimensions} dimensions ({theirs.model}), and {owner.model} "
-            f'makes {owner.dimensions}: give this sink another "collection", or use the former model'
+            f"makes {owner.dimensions}: {_ANEW}, or use the former model"
         )
     if theirs.model != owner.model:
         raise Fatal(
             f"{where} holds vectors of the model {theirs.model}, "
             f"and the graph uses {owner.model}; "
-            f"vectors of two models cannot be compared: "
-            f'give this sink another "collection", or use the former model'
+            f"vectors of two models cannot be compared: {_ANEW}, or use the former model"
         )
     if marker.distance != distance:
         raise Fatal(
             f'{where} was made for the distance "{marker.distance}", and the graph says "{distance}": '
-            f'give this sink another "collection", or use the former distance'
+            f"{_ANEW}, or use the former distance"
         )
 
 
@@ -98,6 +101,25 @@ def fenced(where: str, token: int, current: int) -> Refused:
 def adopted(where: str, log: str) -> Refused:
     """The error of a writer whose collection now belongs to another log."""
     return Refused(f'{where} was adopted by a run that reads the log "{log}": this one stops')
+
+
+def without_generations(where: str) -> Refused:
+    """The error of whoever wants to build a user's own collection anew."""
+    return Refused(
+        f'{where} is your own ("create": false): applications ask it by its own name, so nothing stands between them'
+        f' and it that could be pointed at a new one. Give the sink another "collection" without "create": false,'
+        f" run the graph, and let applications ask that"
+    )
+
+
+def serving(where: str) -> Refused:
+    """The error of whoever wants to drop what readers see."""
+    return Refused(f"{where} is what readers see under its name: let another generation serve first")
+
+
+def never_made(where: str) -> Refused:
+    """The error of whoever wants readers to see what there is not."""
+    return Refused(f"{where} was never made, so readers cannot see it")
 
 
 def gone(where: str) -> Fatal:

@@ -51,11 +51,15 @@ TYPES = {
 }
 """Column to type, in the order in which records are copied."""
 
-_MARKER = """SELECT collection_id, physical, graph, log, model, dimensions, distance, token, layout
-  FROM nvisy_collections WHERE """
+_MARKER = """SELECT collection_id, physical, graph, log, model, dimensions, distance, token, layout,
+  current FROM nvisy_collections WHERE """
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('nvisy_collections'))"
 _TYPED = """SELECT attname, format_type(atttypid, NULL), atttypmod FROM pg_attribute
   WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"""
+_GRANTS = """SELECT format('GRANT %%s ON %%s TO %%s%%s', a.privilege_type, c.oid::regclass,
+  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+  FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = to_regclass(%s) AND a.grantee <> c.relowner"""
 _UNIQUE_ID = """SELECT 1 FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
   WHERE indrelid = to_regclass(%s) AND indisunique AND indnkeyatts = 1 AND attname = 'id'"""
 
@@ -103,18 +107,19 @@ def marker_of(connection: Connection, *, physical: str = "", collection: str = "
     row = connection.execute(_MARKER + where, (name,)).fetchone()
     if row is None:
         return None
-    collection_id, physical, graph, log, model, dimensions, distance, token, layout = row
-    return Marker(collection_id, physical, Owner(graph, log, model, dimensions), distance, token, layout)
+    collection_id, physical, graph, log, model, dimensions, distance, token, layout, current = row
+    owner = Owner(graph, log, model, dimensions)
+    return Marker(collection_id, physical, owner, distance, token, layout, current)
 
 
 def put_marker(connection: Connection, marker: Marker, collection: str) -> None:
-    """Write the marker of a new collection, which is the current generation of its name."""
+    """Write the marker of a new collection."""
     o = marker.owner
-    row = (marker.physical, collection, True, marker.layout, marker.collection_id, o.graph, o.log, o.model)
+    row = (marker.physical, collection, marker.current, marker.layout, marker.collection_id)
     connection.execute("DELETE FROM nvisy_collections WHERE physical = %s", (marker.physical,))
     connection.execute(
         "INSERT INTO nvisy_collections VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (*row, o.dimensions, marker.distance, marker.token),
+        (*row, o.graph, o.log, o.model, o.dimensions, marker.distance, marker.token),
     )
 
 
@@ -178,10 +183,55 @@ def create_view(connection: Connection, collection: str, physical: str, where: s
             f'{where} cannot be made: there is a table "{collection}" already; to write into it, '
             f'set "create": false, else choose another "collection"'
         )
-    if exists(connection, collection, "v"):
-        return
+    if not exists(connection, collection, "v"):
+        _make_view(connection, collection, physical)
+
+
+def _make_view(connection: Connection, collection: str, physical: str) -> None:
     columns = ", ".join(f'"{name}"' for name in TYPES)
     connection.execute(f'CREATE VIEW "{collection}" AS SELECT {columns} FROM "{physical}"')
+
+
+def point_view(connection: Connection, collection: str, physical: str, token: int, where: str) -> None:
+    """Let the name lead to this generation, for everybody who may use it now.
+
+    A view cannot be changed into one with vectors of other dimensions, so it is dropped and made anew; whoever reads
+    it waits until the transaction is over.
+
+    Raises:
+        Refused: Somebody built a view of their own on it.
+    """
+    from psycopg import errors  # noqa: PLC0415
+
+    grants = connection.execute(_GRANTS, (f'"{collection}"',)).fetchall()
+    connection.execute(
+        "UPDATE nvisy_collections SET current = (physical = %s), token = %s WHERE collection = %s",
+        (physical, token, collection),
+    )
+    try:
+        connection.execute(f'DROP VIEW IF EXISTS "{collection}"')
+    except errors.DependentObjectsStillExist as error:
+        raise Refused(
+            f"{where} cannot be pointed at another generation, since something was built on its view"
+            f" ({error.diag.message_detail}): let that read the tables it needs in another way, and do this again"
+        ) from error
+    _make_view(connection, collection, physical)
+    for (grant,) in grants:
+        connection.execute(grant)
+
+
+def highest_token(connection: Connection, collection: str) -> int:
+    """The highest token that any generation of a collection was opened with."""
+    query = "SELECT coalesce(max(token), 0) FROM nvisy_collections WHERE collection = %s"
+    row = connection.execute(query, (collection,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def drop(connection: Connection, physical: str) -> None:
+    """Remove a generation whole."""
+    for name in (physical, heads_name(physical)):
+        connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+    connection.execute("DELETE FROM nvisy_collections WHERE physical = %s", (physical,))
 
 
 def verify_users_table(connection: Connection, table: str, dimensions: int, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +126,29 @@ def point_alias(client: QdrantClient, collection: str, physical: str, where: str
     if current is None:
         alias = models.CreateAlias(collection_name=physical, alias_name=collection)
         client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+
+
+def move_alias(client: QdrantClient, collection: str, physical: str) -> None:
+    """Let the name lead to another generation, in one step."""
+    steps: list[models.DeleteAliasOperation | models.CreateAliasOperation] = []
+    if physical_of(client, collection) is not None:
+        steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=collection)))
+    alias = models.CreateAlias(collection_name=physical, alias_name=collection)
+    client.update_collection_aliases([*steps, models.CreateAliasOperation(create_alias=alias)])
+
+
+def markers_of(client: QdrantClient, collection: str) -> list[Marker]:
+    """The markers of all generations of a collection."""
+    ours = re.compile(rf"{re.escape(collection)}__\d+{re.escape(heads_name(''))}")
+    names = [one.name for one in client.get_collections().collections if ours.fullmatch(one.name)]
+    found = (marker_of(client, name.removesuffix(heads_name(""))) for name in names)
+    return [marker for marker in found if marker is not None]
+
+
+def drop(client: QdrantClient, physical: str) -> None:
+    """Remove a generation whole: its marker, which says that it is ours, last."""
+    client.delete_collection(physical)
+    client.delete_collection(heads_name(physical))
 
 
 def physical_of(client: QdrantClient, collection: str) -> str | None:

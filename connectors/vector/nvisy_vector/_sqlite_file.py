@@ -60,8 +60,8 @@ RECORD_COLUMNS = (
     "partition",
 )
 
-_MARKER = """SELECT collection_id, physical, graph, log, model, dimensions, distance, token, layout
-  FROM nvisy_collections WHERE """
+_MARKER = """SELECT collection_id, physical, graph, log, model, dimensions, distance, token, layout,
+  current FROM nvisy_collections WHERE """
 
 
 def connect(path: Path, *, write: bool) -> apsw.Connection:
@@ -108,14 +108,24 @@ def marker_of(connection: apsw.Connection, *, physical: str = "", collection: st
     row = connection.execute(_MARKER + where, (name,)).fetchone()
     if row is None:
         return None
-    collection_id, physical, graph, log, model, dimensions, distance, token, layout = row
-    return Marker(collection_id, physical, Owner(graph, log, model, dimensions), distance, token, layout)
+    collection_id, physical, graph, log, model, dimensions, distance, token, layout, current = row
+    owner = Owner(graph, log, model, dimensions)
+    return Marker(collection_id, physical, owner, distance, token, layout, bool(current))
 
 
 def put_marker(connection: apsw.Connection, marker: Marker, collection: str) -> None:
-    """Write the marker of a new collection, which is the current generation of its name."""
+    """Write the marker of a new collection."""
     o = marker.owner
-    row = (marker.physical, collection, 1, marker.layout, marker.collection_id, o.graph, o.log, o.model)
+    row = (
+        marker.physical,
+        collection,
+        int(marker.current),
+        marker.layout,
+        marker.collection_id,
+        o.graph,
+        o.log,
+        o.model,
+    )
     connection.execute(
         "INSERT OR REPLACE INTO nvisy_collections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*row, o.dimensions, marker.distance, marker.token),
@@ -157,8 +167,36 @@ def create_view(connection: apsw.Connection, collection: str, physical: str, whe
             f'{where} cannot be made: there is a table "{collection}" already; to write into it, '
             f'set "create": false, else choose another "collection"'
         )
+    if not exists(connection, collection, "view"):
+        _make_view(connection, collection, physical)
+
+
+def _make_view(connection: apsw.Connection, collection: str, physical: str) -> None:
     columns = ", ".join(f'"{name}"' for name in RECORD_COLUMNS)
-    connection.execute(f'CREATE VIEW IF NOT EXISTS "{collection}" AS SELECT {columns} FROM "{physical}"')
+    connection.execute(f'CREATE VIEW "{collection}" AS SELECT {columns} FROM "{physical}"')
+
+
+def point_view(connection: apsw.Connection, collection: str, physical: str, token: int) -> None:
+    """Let the name lead to this generation; in a transaction, so that nobody finds it leading nowhere."""
+    connection.execute(
+        "UPDATE nvisy_collections SET current = (physical = ?), token = ? WHERE collection = ?",
+        (physical, token, collection),
+    )
+    connection.execute(f'DROP VIEW IF EXISTS "{collection}"')
+    _make_view(connection, collection, physical)
+
+
+def highest_token(connection: apsw.Connection, collection: str) -> int:
+    """The highest token that any generation of a collection was opened with."""
+    query = "SELECT ifnull(max(token), 0) FROM nvisy_collections WHERE collection = ?"
+    return int(connection.execute(query, (collection,)).fetchone()[0])  # type: ignore[index]
+
+
+def drop(connection: apsw.Connection, physical: str) -> None:
+    """Remove a generation whole."""
+    for name in (physical, heads_name(physical)):
+        connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+    connection.execute("DELETE FROM nvisy_collections WHERE physical = ?", (physical,))
 
 
 def verify_users_table(connection: apsw.Connection, table: str, dimensions: int, where: str) -> None:

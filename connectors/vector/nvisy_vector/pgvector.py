@@ -10,6 +10,8 @@ The driver is psycopg: a writer is synchronous and has its own thread, and psyco
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints
@@ -18,8 +20,16 @@ from nvisy.connector.descriptor import Context, Params, SinkDescriptor
 from nvisy.connector.sink import Index, Owner, SinkCapabilities, Writer
 from nvisy.errors import Fatal, Refused
 from nvisy_vector import _pg_database as database
-from nvisy_vector._layout import heads_name, physical_name
-from nvisy_vector._owner import Marker, verify, verify_layout
+from nvisy_vector._layout import generation_of, heads_name, physical_name
+from nvisy_vector._owner import (
+    Marker,
+    fenced,
+    never_made,
+    serving,
+    verify,
+    verify_layout,
+    without_generations,
+)
 
 if TYPE_CHECKING:
     from nvisy_vector._pg_database import Connection
@@ -34,6 +44,7 @@ CAPABILITIES = SinkCapabilities(
     max_batch_bytes=32 << 20,
     max_dimensions=16_000,
     metadata=frozenset({"null", "bool", "int", "float", "str", "list"}),
+    generations=True,
 )
 
 
@@ -58,9 +69,10 @@ class PgvectorSink:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, params: PgvectorParams) -> None:
+    def __init__(self, params: PgvectorParams, generation: int = 1) -> None:
         self._params = params
-        self._physical = physical_name(params.collection, create=params.create)
+        self._generation = generation
+        self._physical = physical_name(params.collection, create=params.create, generation=generation)
 
     @property
     def _place(self) -> str:
@@ -105,23 +117,67 @@ class PgvectorSink:
         hnsw = self._params.index == "hnsw"
         return PgvectorWriter(self._connect, marker, token, hnsw=hnsw, place=self._place, where=self._where)
 
-    def index(self) -> Index:
+    def index(self, *, own: bool = False) -> Index:
         """Open the collection for reading: see `nvisy.connector.sink.Sink`."""
         from nvisy_vector._pg_index import PgvectorIndex  # noqa: PLC0415
 
         connection = self._connect()
         try:
-            marker = self._marker(connection, collection=self._params.collection)
+            of = {"physical": self._physical} if own else {"collection": self._params.collection}
+            marker = self._marker(connection, **of)
             is_shared = not self._params.create
             return PgvectorIndex(connection, marker, self._place, self._where, is_shared=is_shared)
         except BaseException:
             connection.close()
             raise
 
+    def current(self) -> int | None:
+        """Which generation readers see: see `nvisy.connector.sink.Sink`."""
+        if not self._params.create:
+            raise without_generations(self._where)
+        with self._connect() as connection, database.translated(self._place, self._where):
+            marker = database.marker_of(connection, collection=self._params.collection)
+        return generation_of(marker.physical) if marker is not None else None
+
+    def serve(self, token: int) -> None:
+        """Show readers this generation: see `nvisy.connector.sink.Sink`."""
+        with self._changing(token) as connection:
+            if database.marker_of(connection, physical=self._physical) is None:
+                raise never_made(self._where)
+            database.point_view(connection, self._params.collection, self._physical, token, self._where)
+
+    def drop(self, token: int) -> None:
+        """Remove this generation: see `nvisy.connector.sink.Sink`."""
+        with self._changing(token) as connection:
+            marker = database.marker_of(connection, physical=self._physical)
+            if marker is not None and marker.current:
+                raise serving(self._where)
+            if marker is not None:
+                database.drop(connection, self._physical)
+
+    @contextmanager
+    def _changing(self, token: int) -> Iterator[Connection]:
+        """A transaction of the owner with this token over all generations of the collection."""
+        if not self._params.create:
+            raise without_generations(self._where)
+        with (
+            self._connect() as connection,
+            database.translated(self._place, self._where),
+            connection.transaction(),
+        ):
+            database.lock(connection)
+            connection.execute(database.COLLECTIONS)
+            highest = database.highest_token(connection, self._params.collection)
+            if highest > token:
+                raise fenced(self._where, token, highest)
+            yield connection
+
     def _connect(self) -> Connection:
         return database.connect(self._params.dsn.get_secret_value(), f"nvisy {self._params.collection}")
 
     def _prepare(self, connection: Connection, owner: Owner, adopt: bool) -> str:
+        if not self._params.create and self._generation != 1:
+            raise without_generations(self._where)
         database.create_extension(connection)
         database.lock(connection)
         connection.execute(database.COLLECTIONS)
@@ -146,14 +202,21 @@ class PgvectorSink:
             database.create_records(connection, self._physical, owner.dimensions)
         self._verify_table(connection, owner)
         database.create_heads(connection, self._physical)
-        marker = Marker(str(uuid.uuid4()), self._physical, owner, self._params.distance)
+        seen = self._is_seen(connection)
+        marker = Marker(str(uuid.uuid4()), self._physical, owner, self._params.distance, current=seen)
         database.put_marker(connection, marker, self._params.collection)
         return marker.collection_id
+
+    def _is_seen(self, connection: Connection) -> bool:
+        """Whether readers see this generation, or will since they see none yet."""
+        current = database.marker_of(connection, collection=self._params.collection)
+        return current is None or current.physical == self._physical
 
     def _verify_table(self, connection: Connection, owner: Owner) -> None:
         name = self._params.collection
         if self._params.create:
-            database.create_view(connection, name, self._physical, self._where)
+            if self._is_seen(connection):
+                database.create_view(connection, name, self._physical, self._where)
         elif database.exists(connection, name):
             database.verify_users_table(connection, name, owner.dimensions, self._where)
         else:
@@ -168,8 +231,8 @@ class PgvectorSink:
         return marker
 
 
-def _open(params: PgvectorParams, _context: Context) -> PgvectorSink:
-    return PgvectorSink(params)
+def _open(params: PgvectorParams, context: Context) -> PgvectorSink:
+    return PgvectorSink(params, context.generation)
 
 
 DESCRIPTOR = SinkDescriptor(

@@ -7,15 +7,25 @@ older. Nothing newer is lost to a writer that was taken over; it may leave recor
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints
 
 from nvisy.connector.descriptor import Context, Params, SinkDescriptor
 from nvisy.connector.sink import Index, Owner, SinkCapabilities, Writer
-from nvisy.errors import Refused
-from nvisy_vector._layout import physical_name
-from nvisy_vector._owner import Marker, verify, verify_layout
+from nvisy.errors import Refused, Transient
+from nvisy_vector._layout import generation_of, physical_name
+from nvisy_vector._owner import (
+    Marker,
+    fenced,
+    never_made,
+    serving,
+    verify,
+    verify_layout,
+    without_generations,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -28,6 +38,7 @@ CAPABILITIES = SinkCapabilities(
     max_batch_bytes=16 << 20,
     max_dimensions=65_536,
     metadata=frozenset({"null", "bool", "int", "float", "str", "list"}),
+    generations=True,
 )
 
 
@@ -48,9 +59,10 @@ class QdrantSink:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, params: QdrantParams) -> None:
+    def __init__(self, params: QdrantParams, generation: int = 1) -> None:
         self._params = params
-        self._physical = physical_name(params.collection, create=params.create)
+        self._generation = generation
+        self._physical = physical_name(params.collection, create=params.create, generation=generation)
 
     def check(self) -> None:
         """Reach the server and see its version. Writes nothing."""
@@ -89,18 +101,72 @@ class QdrantSink:
             client.close()
             raise
 
-    def index(self) -> Index:
+    def index(self, *, own: bool = False) -> Index:
         """Open the collection for reading: see `nvisy.connector.sink.Sink`."""
         from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
         from nvisy_vector._qdrant_index import QdrantIndex  # noqa: PLC0415
 
         client, place, where = self._connect(server.READ_TIMEOUT_S)
         try:
-            marker = self._marker(client, place, where, reading=True)
+            marker = self._marker(client, place, where, reading=not own)
             return QdrantIndex(client, marker, place, where, is_shared=not self._params.create)
         except BaseException:
             client.close()
             raise
+
+    def current(self) -> int | None:
+        """Which generation readers see: see `nvisy.connector.sink.Sink`."""
+        from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
+
+        client, place, where = self._connect(server.READ_TIMEOUT_S)
+        try:
+            if not self._params.create:
+                raise without_generations(where)
+            with server.translated(place, where):
+                physical = server.physical_of(client, self._params.collection)
+        finally:
+            client.close()
+        return generation_of(physical) if physical is not None else None
+
+    def serve(self, token: int) -> None:
+        """Show readers this generation: see `nvisy.connector.sink.Sink`."""
+        from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
+
+        with self._changing(token) as (client, where):
+            if server.marker_of(client, self._physical) is None:
+                raise never_made(where)
+            if server.physical_of(client, self._params.collection) != self._physical:
+                server.move_alias(client, self._params.collection, self._physical)
+
+    def drop(self, token: int) -> None:
+        """Remove this generation: see `nvisy.connector.sink.Sink`."""
+        from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
+
+        with self._changing(token) as (client, where):
+            if server.physical_of(client, self._params.collection) == self._physical:
+                raise serving(where)
+            if server.marker_of(client, self._physical) is not None:
+                server.drop(client, self._physical)
+
+    @contextmanager
+    def _changing(self, token: int) -> Iterator[tuple[QdrantClient, str]]:
+        """What only the owner with this token may do to the generations of the collection, and nobody after it."""
+        from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
+
+        client, place, where = self._connect(server.READ_TIMEOUT_S)
+        try:
+            if not self._params.create:
+                raise without_generations(where)
+            with server.translated(place, where, lost=Transient):
+                markers = server.markers_of(client, self._params.collection)
+                highest = max((marker.token for marker in markers), default=0)
+                if highest > token:
+                    raise fenced(where, token, highest)
+                for marker in markers:
+                    server.take_over(client, marker, token)
+                yield client, where
+        finally:
+            client.close()
 
     def _connect(self, timeout_s: int) -> tuple[QdrantClient, str, str]:
         from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
@@ -114,6 +180,8 @@ class QdrantSink:
         from nvisy_vector import _qdrant_server as server  # noqa: PLC0415
 
         create, name = self._params.create, self._params.collection
+        if not create and self._generation != 1:
+            raise without_generations(where)
         marker = server.marker_of(client, self._physical)
         records = client.collection_exists(self._physical)
         if not records and not create:
@@ -154,8 +222,8 @@ class QdrantSink:
         return marker
 
 
-def _open(params: QdrantParams, _context: Context) -> QdrantSink:
-    return QdrantSink(params)
+def _open(params: QdrantParams, context: Context) -> QdrantSink:
+    return QdrantSink(params, context.generation)
 
 
 DESCRIPTOR = SinkDescriptor(

@@ -8,6 +8,8 @@ Reading: any number of processes, also while one writes. A search is exact and r
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,8 +19,16 @@ from nvisy.connector.descriptor import Context, Params, SinkDescriptor
 from nvisy.connector.sink import Index, Owner, SinkCapabilities, Writer
 from nvisy.errors import Fatal, Refused
 from nvisy_vector import _sqlite_file as file
-from nvisy_vector._layout import heads_name, physical_name
-from nvisy_vector._owner import Marker, verify, verify_layout
+from nvisy_vector._layout import generation_of, heads_name, physical_name
+from nvisy_vector._owner import (
+    Marker,
+    fenced,
+    never_made,
+    serving,
+    verify,
+    verify_layout,
+    without_generations,
+)
 
 if TYPE_CHECKING:
     import apsw
@@ -31,6 +41,7 @@ CAPABILITIES = SinkCapabilities(
     max_batch_bytes=32 << 20,
     max_dimensions=None,
     metadata=frozenset({"null", "bool", "int", "float", "str", "list"}),
+    generations=True,
 )
 
 
@@ -50,10 +61,11 @@ class SqliteSink:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, params: SqliteParams) -> None:
+    def __init__(self, params: SqliteParams, generation: int = 1) -> None:
         self._params = params
         self._path = params.path
-        self._physical = physical_name(params.collection, create=params.create)
+        self._generation = generation
+        self._physical = physical_name(params.collection, create=params.create, generation=generation)
         self._where = f'collection "{params.collection}" in {params.path}'
 
     def check(self) -> None:
@@ -89,20 +101,65 @@ class SqliteSink:
             connection.close()
             raise
 
-    def index(self) -> Index:
+    def index(self, *, own: bool = False) -> Index:
         """Open the collection for reading: see `nvisy.connector.sink.Sink`."""
         from nvisy_vector._sqlite_index import SqliteIndex  # noqa: PLC0415
 
         connection = self._existing(write=False)
         try:
-            marker = self._marker(connection, collection=self._params.collection)
+            of = {"physical": self._physical} if own else {"collection": self._params.collection}
+            marker = self._marker(connection, **of)
             is_shared = not self._params.create
             return SqliteIndex(connection, self._path, marker, self._where, is_shared=is_shared)
         except BaseException:
             connection.close()
             raise
 
+    def current(self) -> int | None:
+        """Which generation readers see: see `nvisy.connector.sink.Sink`."""
+        if not self._params.create:
+            raise without_generations(self._where)
+        if not self._path.exists():
+            return None
+        with file.translated(self._path, self._where), closing(file.connect(self._path, write=False)) as db:
+            marker = file.marker_of(db, collection=self._params.collection)
+        return generation_of(marker.physical) if marker is not None else None
+
+    def serve(self, token: int) -> None:
+        """Show readers this generation: see `nvisy.connector.sink.Sink`."""
+        with self._changing(token) as connection:
+            if file.marker_of(connection, physical=self._physical) is None:
+                raise never_made(self._where)
+            file.point_view(connection, self._params.collection, self._physical, token)
+
+    def drop(self, token: int) -> None:
+        """Remove this generation: see `nvisy.connector.sink.Sink`."""
+        with self._changing(token) as connection:
+            marker = file.marker_of(connection, physical=self._physical)
+            if marker is not None and marker.current:
+                raise serving(self._where)
+            if marker is not None:
+                file.drop(connection, self._physical)
+
+    @contextmanager
+    def _changing(self, token: int) -> Iterator[apsw.Connection]:
+        """A transaction of the owner with this token over all generations of the collection."""
+        if not self._params.create:
+            raise without_generations(self._where)
+        connection = self._existing(write=True)
+        try:
+            with file.translated(self._path, self._where), file.transaction(connection):
+                connection.execute(file.COLLECTIONS)
+                highest = file.highest_token(connection, self._params.collection)
+                if highest > token:
+                    raise fenced(self._where, token, highest)
+                yield connection
+        finally:
+            connection.close()
+
     def _prepare(self, connection: apsw.Connection, owner: Owner, adopt: bool) -> str:
+        if not self._params.create and self._generation != 1:
+            raise without_generations(self._where)
         connection.execute(file.COLLECTIONS)
         marker = file.marker_of(connection, physical=self._physical)
         records = file.exists(connection, self._physical)
@@ -124,14 +181,21 @@ class SqliteSink:
             file.create_records(connection, self._physical)
         self._verify_table(connection, owner)
         file.create_heads(connection, self._physical)
-        marker = Marker(str(uuid.uuid4()), self._physical, owner, self._params.distance)
+        seen = self._is_seen(connection)
+        marker = Marker(str(uuid.uuid4()), self._physical, owner, self._params.distance, current=seen)
         file.put_marker(connection, marker, self._params.collection)
         return marker.collection_id
+
+    def _is_seen(self, connection: apsw.Connection) -> bool:
+        """Whether readers see this generation, or will since they see none yet."""
+        current = file.marker_of(connection, collection=self._params.collection)
+        return current is None or current.physical.lower() == self._physical.lower()
 
     def _verify_table(self, connection: apsw.Connection, owner: Owner) -> None:
         name = self._params.collection
         if self._params.create:
-            file.create_view(connection, name, self._physical, self._where)
+            if self._is_seen(connection):
+                file.create_view(connection, name, self._physical, self._where)
         elif file.exists(connection, name):
             file.verify_users_table(connection, name, owner.dimensions, self._where)
         else:
@@ -160,8 +224,8 @@ def _check_folder(path: Path) -> None:
         raise Fatal(f"{path} cannot be made: {folder} is not a folder that this user may write to")
 
 
-def _open(params: SqliteParams, _context: Context) -> SqliteSink:
-    return SqliteSink(params)
+def _open(params: SqliteParams, context: Context) -> SqliteSink:
+    return SqliteSink(params, context.generation)
 
 
 DESCRIPTOR = SinkDescriptor(

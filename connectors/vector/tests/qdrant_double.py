@@ -69,6 +69,8 @@ class QdrantDouble:
                 return {"aliases": [{"alias_name": a, "collection_name": c} for a, c in self.aliases.items()]}
             case "POST", "collections", "aliases":
                 return self._alias(body)
+            case "GET", "collections":
+                return {"collections": [{"name": name} for name in self.collections]}
             case "GET", "collections", name, "exists":
                 return {"exists": self.aliases.get(name, name) in self.collections}
             case "GET", "collections", name:
@@ -76,6 +78,7 @@ class QdrantDouble:
             case "PUT", "collections", name:
                 return self._create(name, body)
             case "DELETE", "collections", name:
+                self.aliases = {a: c for a, c in self.aliases.items() if c != name}
                 return self.collections.pop(name, None) is not None
             case "PUT", "collections", name, "index":
                 kind = getattr(edge.PayloadSchemaType, body["field_schema"].capitalize())
@@ -117,6 +120,9 @@ class QdrantDouble:
 
     def _alias(self, body: dict[str, Any]) -> bool:
         for action in body["actions"]:
+            if "delete_alias" in action:
+                del self.aliases[action["delete_alias"]["alias_name"]]
+                continue
             wanted = action["create_alias"]
             self._collection(wanted["collection_name"])
             if wanted["alias_name"] in self.collections:

@@ -40,6 +40,11 @@ class TestConformance(SinkConformance):
         params = PgvectorParams(dsn=pg_dsn, collection="docs")
         return lambda: PgvectorSink(params)
 
+    @pytest.fixture
+    def make_generation(self, pg_dsn):
+        params = PgvectorParams(dsn=pg_dsn, collection="docs")
+        return lambda number: PgvectorSink(params, number)
+
 
 class TestConformanceWithHnsw(SinkConformance):
     """As above, with the index built from the first record on."""
@@ -51,6 +56,11 @@ class TestConformanceWithHnsw(SinkConformance):
         monkeypatch.setattr(_pg_writer, "HNSW_FROM_RECORDS", 1)
         params = PgvectorParams(dsn=pg_dsn, collection="docs")
         return lambda: PgvectorSink(params)
+
+    @pytest.fixture
+    def make_generation(self, pg_dsn):
+        params = PgvectorParams(dsn=pg_dsn, collection="docs")
+        return lambda number: PgvectorSink(params, number)
 
 
 def sink_of(dsn, **params):

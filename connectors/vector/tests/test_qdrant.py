@@ -75,6 +75,11 @@ class TestConformance(SinkConformance):
         params = QdrantParams(url=container_url or qdrant.url, collection=unique_name, apiKey=API_KEY)
         return lambda: QdrantSink(params)
 
+    @pytest.fixture
+    def make_generation(self, container_url, qdrant, unique_name):
+        params = QdrantParams(url=container_url or qdrant.url, collection=unique_name, apiKey=API_KEY)
+        return lambda number: QdrantSink(params, number)
+
 
 def sink_of(qdrant, api_key=API_KEY, **params):
     return QdrantSink(QdrantParams(url=qdrant.url, collection="docs", apiKey=api_key, **params))

@@ -32,6 +32,11 @@ class TestConformance(SinkConformance):
         params = SqliteParams(path=tmp_path / "folder" / "index.db", collection="docs")
         return lambda: SqliteSink(params)
 
+    @pytest.fixture
+    def make_generation(self, tmp_path):
+        params = SqliteParams(path=tmp_path / "folder" / "index.db", collection="docs")
+        return lambda number: SqliteSink(params, number)
+
 
 class TestConformanceOfAUsersTable(SinkConformance):
     descriptor = DESCRIPTOR
@@ -41,6 +46,10 @@ class TestConformanceOfAUsersTable(SinkConformance):
     def make_sink(self, path):
         apsw.Connection(str(path)).execute(USERS_TABLE)
         return lambda: sink_of(path, create=False)
+
+    @pytest.fixture
+    def make_generation(self):
+        pytest.skip("a user's own table has no generations: they are refused, see below")
 
 
 @pytest.fixture
@@ -137,6 +146,37 @@ def test_a_physical_table_that_is_not_ours_is_not_touched(path):
     apsw.Connection(str(path)).execute("CREATE TABLE docs__1 (x)")
     with pytest.raises(Refused, match="did not make"):
         sink_of(path).prepare(OWNER)
+
+
+def test_a_users_table_cannot_be_built_anew(path):
+    apsw.Connection(str(path)).execute(USERS_TABLE)
+    filled(path, create=False)
+    second = SqliteSink(SqliteParams(path=path, collection="docs", create=False), 2)
+    for refused in (
+        second.current,
+        lambda: second.prepare(OWNER),
+        lambda: second.serve(9),
+        lambda: second.drop(9),
+    ):
+        with pytest.raises(Refused, match='"create": false'):
+            refused()
+    assert texts(sink_of(path, create=False)) == {"one", "two"}
+
+
+def test_the_view_leads_to_the_generation_that_serves(path):
+    filled(path)
+    second = SqliteSink(SqliteParams(path=path, collection="docs", distance="l2"), 2)
+    second.prepare(OWNER)
+    with closing(second.open(1)) as writer:
+        writer.apply([make_set("a.md", ["new"])])
+    reader = apsw.Connection(str(path))
+    query = "SELECT text FROM docs ORDER BY text"
+    assert reader.execute(query).fetchall() == [("one",), ("two",)]
+    second.serve(1)
+    assert reader.execute(query).fetchall() == [("new",)]
+    sink_of(path).drop(1)
+    names = {name for (name,) in reader.execute("SELECT name FROM sqlite_schema WHERE name LIKE 'docs%'")}
+    assert names == {"docs", "docs__2", "docs__2__key", "docs__2__heads"}
 
 
 def test_a_users_table_keeps_what_the_user_put_there(path):

@@ -136,6 +136,7 @@ def sink(
         max_batch_bytes=1 << 20,
         max_dimensions=longest,
         metadata=frozenset({"string"}),
+        generations=False,
     )
     where = (lambda params: tuple(getattr(params, name) for name in place)) if place else None
     return SinkDescriptor(name, "index", params, able, _never, place=where)

@@ -11,5 +11,12 @@ class TestConformance(SinkConformance):
 
     @pytest.fixture
     def make_sink(self):
-        store = Store()
-        return lambda: MemorySink(store)
+        return lambda: MemorySink(self.store)
+
+    @pytest.fixture
+    def make_generation(self):
+        return lambda number: MemorySink(self.store, number)
+
+    @pytest.fixture(autouse=True)
+    def _new(self):
+        self.store = Store()

@@ -324,6 +324,56 @@ class ListsAsItComes(MemoryIndex):
         return reversed(list(super().records(key)))
 
 
+class ServesAtOnce(MemorySink):
+    def prepare(self, owner, *, adopt=False):
+        found = super().prepare(owner, adopt=adopt)
+        self._first.current = self._generation
+        return found
+
+
+class ServesNothing(MemorySink):
+    def serve(self, token):
+        self._take_over(token)
+
+
+class ServesWhatIsNotThere(MemorySink):
+    def serve(self, token):
+        self._take_over(token)
+        self._first.current = self._generation
+
+
+class ServesWithoutTheFence(MemorySink):
+    def _take_over(self, token):
+        pass
+
+
+class HasOneGeneration(MemorySink):
+    def __init__(self, store, generation=1):
+        super().__init__(store)
+
+
+class DropsWhatReadersSee(MemorySink):
+    def drop(self, token):
+        current, self._first.current = self._first.current, None
+        super().drop(token)
+        self._first.current = current
+
+
+class DropsNothing(MemorySink):
+    def drop(self, token):
+        if self._first.current == self._generation:
+            super().drop(token)
+
+
+class MovesOpenReaders(MemorySink):
+    def index(self, *, own=False):
+        index = super().index(own=own)
+        if not own:
+            index.search = lambda *args: super(MovesOpenReaders, self).index().search(*args)
+            index.records = lambda key: super(MovesOpenReaders, self).index().records(key)
+        return index
+
+
 MUTANTS = {
     DropsARecord: ["shrinking_leaves_no_orphans", "records_of_one_document"],
     DoublesARecord: ["write_then_read", "same_batch_twice_is_once"],
@@ -371,12 +421,23 @@ MUTANTS = {
     GivesTheFarthestFirst: ["search_gives_the_nearest_first"],
     GivesTextForNumbers: ["metadata_keeps_its_types"],
     ListsAsItComes: ["records_stream_in_order"],
+    ServesAtOnce: [
+        "readers_see_a_generation_when_it_serves",
+        "a_generation_that_is_prepared_again_serves_no_one_else",
+    ],
+    ServesNothing: ["readers_see_a_generation_when_it_serves"],
+    ServesWhatIsNotThere: ["what_was_never_made_cannot_serve"],
+    ServesWithoutTheFence: ["a_newer_token_fences_who_would_serve_or_drop"],
+    HasOneGeneration: ["a_generation_has_vectors_and_a_marker_of_its_own"],
+    DropsWhatReadersSee: ["a_generation_that_readers_do_not_see_is_dropped"],
+    DropsNothing: ["a_generation_that_readers_do_not_see_is_dropped"],
+    MovesOpenReaders: ["an_open_reader_stays_with_its_generation"],
 }
 
 
-def mutated(store, part):
+def mutated(store, part, generation=1):
     """A sink in memory, all or a part of which is broken."""
-    return part(store) if issubclass(part, MemorySink) else Mutated(store, part)
+    return part(store, generation) if issubclass(part, MemorySink) else Mutated(store, part)
 
 
 class Mutated(MemorySink):
@@ -390,8 +451,8 @@ class Mutated(MemorySink):
         super().open(token)
         return (self.part if issubclass(self.part, MemoryWriter) else MemoryWriter)(self._store, token)
 
-    def index(self):
-        super().index()
+    def index(self, *, own=False):
+        super().index(own=own)
         part = self.part if issubclass(self.part, MemoryIndex) else MemoryIndex
         return part(self._store, self._store.owner)
 
@@ -410,8 +471,15 @@ for mutant in MUTANTS:
 
         @pytest.fixture
         def make_sink(self):
-            store = Store()
-            return lambda: mutated(store, self.part)
+            return lambda: mutated(self.store, self.part)
+
+        @pytest.fixture
+        def make_generation(self):
+            return lambda number: mutated(self.store, self.part, number)
+
+        @pytest.fixture(autouse=True)
+        def _new(self):
+            self.store = Store()
 
     globals()["Test" + mutant.__name__] = Suite
 """
