@@ -61,7 +61,7 @@ class Passes:
             ends = {
                 TopicPartition(topic, partition): end
                 for topic in stage.inputs
-                if topic in above.outputs and (info := self._log.describe(topic)) is not None
+                if topic in above.outputs and (info := self._log.describe(topic, settled=True)) is not None
                 for partition, end in info.end.items()
             }
             for source, epoch in sources.items():

@@ -417,7 +417,7 @@ class Supervisor:
     def _ends_of(self, stage: Stage) -> list[tuple[str, int, int]]:
         ends: list[tuple[str, int, int]] = []
         for topic in stage.inputs:
-            info = self._log.describe(topic)
+            info = self._log.describe(topic, settled=True)
             if info is not None:
                 ends += [(topic, partition, end) for partition, end in info.end.items()]
         return ends

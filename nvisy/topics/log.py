@@ -228,8 +228,15 @@ class Log(Protocol):
             Unreachable: The log does not answer.
         """
 
-    def describe(self, topic: str) -> TopicInfo | None:
-        """The topic as it is now, or None."""
+    def describe(self, topic: str, *, settled: bool = False) -> TopicInfo | None:
+        """The topic as it is now, or None.
+
+        With `settled`, everything that was committed before the call is below its ends, although a process that died
+        may have left a transaction open before that; waits some seconds for it to be ended.
+
+        Raises:
+            Unreachable: It was not ended.
+        """
 
     def topics(self) -> Sequence[str]:
         """Names of all topics, sorted, the log's internal ones left out."""

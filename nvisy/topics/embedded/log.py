@@ -61,7 +61,7 @@ class EmbeddedLog:
             )
         return info
 
-    def describe(self, topic: str) -> TopicInfo | None:
+    def describe(self, topic: str, *, settled: bool = False) -> TopicInfo | None:
         """See `nvisy.topics.log.Log`."""
         file = self._cached(topic)
         if file is None:

@@ -25,7 +25,7 @@ from nvisy.topics.kafka.lease import (
     is_dead_here,
     take_lease,
 )
-from nvisy.topics.kafka.state import CLAIM, HOST
+from nvisy.topics.kafka.state import HOST
 
 OUTAGE_S = 3 * LEASE_S
 """How long the owner may need to renew the claim once the log answers again."""
@@ -114,8 +114,9 @@ class KafkaMembership:
 
     def _take_place(self) -> bool:
         """The lowest number that no live host has."""
-        first = self._leases.all()
-        taken = self._renewed({name: lease for name, lease in first.items() if name != CLAIM and lease.live})
+        hosts = self._leases.named(HOST)
+        first = hosts.beside()
+        taken = self._renewed(hosts, {name: lease for name, lease in first.items() if lease.live})
         for number in count(1):  # 0 is for whoever claims a graph that nobody runs
             name = f"{HOST}{number}"
             if name in taken:
@@ -131,7 +132,7 @@ class KafkaMembership:
             return True
         raise AssertionError("numbers do not end")
 
-    def _renewed(self, watched: Mapping[str, Lease]) -> set[str]:
+    def _renewed(self, hosts: Leases, watched: Mapping[str, Lease]) -> set[str]:
         """Which of these leases are renewed, watched for as long as it takes to know."""
         renewed: set[str] = set()
         waiting = set(watched)
@@ -139,7 +140,7 @@ class KafkaMembership:
         deadline = time.monotonic() + LEASE_S
         while waiting and time.monotonic() < deadline:
             time.sleep(WATCH_S)
-            for name, lease in self._leases.all(start).items():
+            for name, lease in hosts.beside(start).items():
                 start = max(start, lease.offset + 1)
                 waiting.discard(name)
                 renewed |= {name} if lease.live else set()

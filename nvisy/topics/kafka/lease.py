@@ -20,8 +20,15 @@ from nvisy.errors import NvisyError, Refused, Unreachable
 from nvisy.fault_points import Point, reach
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.kafka.scan import scan
-from nvisy.topics.kafka.state import CLAIM, lease_key, lease_name, state_topic
-from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
+from nvisy.topics.kafka.state import (
+    CLAIM,
+    lease_key,
+    lease_name,
+    lease_partition,
+    make_state_topic,
+    state_topic,
+)
+from nvisy.topics.kafka.topics import TRANSACTION_WAIT_S, Topics
 from nvisy.topics.kafka.writer import Writer
 from nvisy.topics.lock import is_locked, lock
 from nvisy.topics.log import Append, Holder, LogRecord
@@ -85,19 +92,24 @@ class Leases:
         self.graph = graph
         self.name = name
         self._key = lease_key(name)
+        self._partition = lease_partition(name)
         self.topic = state_topic(graph)
         self._cluster = cluster
         self._topics = topics
-        topics.create(self.topic, 1, STATE_SETTINGS)
+        make_state_topic(topics, graph)
 
-    def latest(self, start: int = 0) -> Lease | None:
-        """The lease as it is now, if it was written at or after offset `start`."""
-        return self.all(start).get(self.name)
+    def latest(self, start: int = 0, *, settled: bool = False) -> Lease | None:
+        """The lease as it is now, if it was written at or after offset `start` of its partition.
 
-    def all(self, start: int = 0) -> Mapping[str, Lease]:
-        """Every lease of the graph that was written at or after offset `start`, as it is now, by name."""
+        With `settled`, nothing that was committed before the call is overlooked; see `nvisy.topics.log.Log.describe`.
+        """
+        return self.beside(start, settled=settled).get(self.name)
+
+    def beside(self, start: int = 0, *, settled: bool = False) -> Mapping[str, Lease]:
+        """This lease and those that lie beside it, as they are now, if they were written at or after offset `start`."""
         found: dict[str, Lease] = {}
-        for record in scan(self._cluster, self._topics.existing(self.topic), {0: start}):
+        info = self._topics.existing(self.topic, settled=settled, only=[self._partition])
+        for record in scan(self._cluster, info, {self._partition: start}):
             name = lease_name(record.key or b"")
             if name and record.value is not None:
                 found[name] = Lease.of(record)
@@ -115,13 +127,13 @@ class Leases:
         """Take the lease, renew it, or give it up. Its offset is for the broker to say."""
         said = {name: value for name, value in lease._asdict().items() if name != "offset"}
         value = json.dumps({"format": FORMAT, **said}).encode()
-        writer.append([Append(self.topic, 0, self._key, value)])
+        writer.append([Append(self.topic, self._partition, self._key, value)])
         writer.commit({}, None)
 
     def written_after(self, before: Lease | None) -> Lease:
         """The lease that was just committed: readers see it only once the broker has written its marker."""
         start = before.offset + 1 if before is not None else 0
-        deadline = time.monotonic() + LEASE_S
+        deadline = time.monotonic() + TRANSACTION_WAIT_S
         while (lease := self.latest(start)) is None:
             if time.monotonic() > deadline:
                 raise Unreachable(f"the claim on graph {self.graph!r} was written but cannot be read")
@@ -202,7 +214,7 @@ def _write_claim(
         found = leases.latest()
     writer = leases.open_writer()
     try:
-        newer = leases.latest()
+        newer = leases.latest(settled=True)
         if newer is not None and newer.live and newer != found:
             raise leases.refusal(newer.owner)
         until = time.monotonic() + LEASE_S

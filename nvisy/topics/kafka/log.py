@@ -13,7 +13,7 @@ from nvisy.topics.kafka.positions import Positions
 from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
-from nvisy.topics.kafka.state import stage_state, state_topic, values_named
+from nvisy.topics.kafka.state import said_by_stages, stage_state, state_topic, values_named
 from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.log import Holder, LogRecord, Seat, TopicInfo, TopicPartition
@@ -56,9 +56,9 @@ class KafkaLog:
             return self._topics.create(topic, partitions)
         return self._topics.create(topic, partitions, EVENTS_SETTINGS)
 
-    def describe(self, topic: str) -> TopicInfo | None:
+    def describe(self, topic: str, *, settled: bool = False) -> TopicInfo | None:
         """See `nvisy.topics.log.Log`."""
-        return self._topics.describe(topic)
+        return self._topics.describe(topic, settled=settled)
 
     def topics(self) -> Sequence[str]:
         """See `nvisy.topics.log.Log`."""
@@ -105,17 +105,11 @@ class KafkaLog:
 
     def state(self, seat: Seat) -> Mapping[str, bytes]:
         """See `nvisy.topics.log.Log`."""
-        info = self._topics.describe(state_topic(seat.graph))
-        if info is None:
-            return {}
-        records = scan(self._cluster, info, {})
-        return stage_state(seat, {record.key or b"": record for record in records}).values
+        return stage_state(seat, self._said_by_stages(seat.graph)).values
 
     def recall(self, graph: str, name: str) -> Sequence[bytes]:
         """See `nvisy.topics.log.Log`."""
-        info = self._topics.describe(state_topic(graph))
-        records = scan(self._cluster, info, {}) if info is not None else ()
-        return values_named(name, {record.key or b"": record for record in records})
+        return values_named(name, self._said_by_stages(graph))
 
     def holder(self, graph: str) -> Holder | None:
         """See `nvisy.topics.log.Log`. A lease that is not renewed while it is watched has no holder."""
@@ -130,3 +124,6 @@ class KafkaLog:
 
     def _leases(self, graph: str) -> Leases:
         return Leases(self._cluster, self._topics, check_topic_name(graph))
+
+    def _said_by_stages(self, graph: str) -> Mapping[bytes, LogRecord]:
+        return said_by_stages(self._cluster, self._topics, graph)

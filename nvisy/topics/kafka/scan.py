@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
@@ -88,6 +89,5 @@ def read(cluster: Cluster, info: TopicInfo, partition: int, offset: int) -> LogR
     """The record at one offset, or None."""
     if not info.start.get(partition, 0) <= offset < info.end.get(partition, 0):
         return None
-    ends = {p: offset + 1 if p == partition else 0 for p in info.end}
-    only = TopicInfo(info.name, info.id, info.partitions, info.start, ends)
+    only = replace(info, start={partition: offset}, end={partition: offset + 1})
     return next((record for record in scan(cluster, only, {partition: offset})), None)

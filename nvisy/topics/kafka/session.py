@@ -9,9 +9,14 @@ from nvisy.errors import NvisyError, Refused, UsageError
 from nvisy.fault_points import Point, reach
 from nvisy.topics.kafka.cluster import Cluster
 from nvisy.topics.kafka.reader import Reader
-from nvisy.topics.kafka.scan import scan
-from nvisy.topics.kafka.state import StageState, stage_state, state_topic, topic_id_append, value_append
-from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
+from nvisy.topics.kafka.state import (
+    make_state_topic,
+    said_by_stages,
+    stage_state,
+    topic_id_append,
+    value_append,
+)
+from nvisy.topics.kafka.topics import Topics
 from nvisy.topics.kafka.writer import Writer
 from nvisy.topics.limits import check_size, check_sizes, record_bytes
 from nvisy.topics.log import ADOPT_HINT, Append, LogRecord, Seat, TopicInfo, TopicPartition
@@ -38,7 +43,7 @@ class KafkaSession:
         self._writer = Writer(cluster, f"nvisy.{seat.graph}.{seat.stage}.{seat.slot}")
         reach(Point.SEAT_TAKEN)
         try:
-            self._state = self._read_state()
+            self._state = stage_state(seat, said_by_stages(cluster, topics, seat.graph))
             if seat.inputs:
                 anew = self._made_anew(adopt=adopt)
                 n_partitions = sum(info.partitions for info in inputs)
@@ -92,7 +97,7 @@ class KafkaSession:
         notes = [topic_id_append(self._seat, topic, self._inputs[topic]) for topic in sorted(unsaid)]
         notes += [value_append(self._seat, name, value) for name, value in (state or {}).items()]
         if notes:
-            self._topics.create(state_topic(self._seat.graph), 1, STATE_SETTINGS)
+            make_state_topic(self._topics, self._seat.graph)
             check_sizes(notes)
             self._append(notes)
         self._commit(positions)
@@ -147,11 +152,6 @@ class KafkaSession:
         size = record_bytes(record)
         if size > _ANY_TOPIC_TAKES_BYTES:
             check_size(size, topic, self._topics.max_record_bytes(topic))
-
-    def _read_state(self) -> StageState:
-        info = self._topics.describe(state_topic(self._seat.graph))
-        records = scan(self._cluster, info, {}) if info is not None else ()
-        return stage_state(self._seat, {record.key or b"": record for record in records})
 
     def _made_anew(self, *, adopt: bool) -> frozenset[str]:
         """Inputs that are not the topics the stage has read; from here on they are, if they are adopted."""

@@ -1,11 +1,14 @@
 """`<graph>.state`: what the stages of a graph remember, which topics they have read, and who runs the graph.
 
-| key | value |
-|---|---|
-| `<stage>/<name>` | what the stage committed under that name |
-| `/input/<stage>/<config>/<topic>` | id of the topic the stage's positions belong to |
-| `/claim` | the lease on the graph |
-| `/host-<n>` | the lease on a place among the hosts that run the graph together |
+| partition | key | value |
+|---|---|---|
+| 0 | `<stage>/<name>` | what the stage committed under that name |
+| 0 | `/input/<stage>/<config>/<topic>` | id of the topic the stage's positions belong to |
+| 1 | `/claim` | the lease on the graph |
+| 2 | `/host-<n>` | the lease on a place among the hosts that run the graph together |
+
+What is committed in a partition cannot be read while a transaction that was opened before it is open. Whoever dies may
+leave one for some 20 s. So the lease, which a successor has to have at once, lies where stages write nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +16,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nvisy.topics.kafka.cluster import Cluster
+from nvisy.topics.kafka.scan import scan
+from nvisy.topics.kafka.topics import STATE_SETTINGS, Topics
 from nvisy.topics.log import Append, LogRecord, Seat
 
 CLAIM = "claim"
 HOST = "host-"
 
+_STAGES, _CLAIMS, _HOSTS = range(3)
+
 
 def state_topic(graph: str) -> str:
     """Name of the topic."""
     return f"{graph}.state"
+
+
+def make_state_topic(topics: Topics, graph: str) -> None:
+    """Create the topic of a graph, or verify it."""
+    topics.create(state_topic(graph), len((_STAGES, _CLAIMS, _HOSTS)), STATE_SETTINGS)
+
+
+def said_by_stages(cluster: Cluster, topics: Topics, graph: str) -> Mapping[bytes, LogRecord]:
+    """The latest record of every key that stages wrote: all that was committed before the call."""
+    info = topics.describe(state_topic(graph), settled=True, only=[_STAGES])
+    records = scan(cluster, info, {}) if info is not None else ()
+    return {record.key or b"": record for record in records}
+
+
+def lease_partition(name: str) -> int:
+    """Where the lease of this name lies."""
+    return _CLAIMS if name == CLAIM else _HOSTS
 
 
 def lease_key(name: str) -> bytes:
@@ -74,12 +99,12 @@ def values_named(name: str, latest: Mapping[bytes, LogRecord]) -> Sequence[bytes
 
 def value_append(seat: Seat, name: str, value: bytes | None) -> Append:
     """The record that remembers a value, or forgets it."""
-    return Append(state_topic(seat.graph), 0, f"{seat.stage}/{name}".encode(), value)
+    return Append(state_topic(seat.graph), _STAGES, f"{seat.stage}/{name}".encode(), value)
 
 
 def topic_id_append(seat: Seat, topic: str, topic_id: str) -> Append:
     """The record that says which topic the stage's positions belong to."""
-    return Append(state_topic(seat.graph), 0, _ids_prefix(seat) + topic.encode(), topic_id.encode())
+    return Append(state_topic(seat.graph), _STAGES, _ids_prefix(seat) + topic.encode(), topic_id.encode())
 
 
 def _ids_prefix(seat: Seat) -> bytes:

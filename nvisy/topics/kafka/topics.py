@@ -34,7 +34,17 @@ STATE_SETTINGS = {
 EVENTS_SETTINGS = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
 """Several events of one key stand beside each other here: compaction would leave the last of them alone."""
 
+_COMPACTING = (
+    "cleanup.policy",
+    "min.compaction.lag.ms",
+    "max.compaction.lag.ms",
+    "segment.ms",
+    "min.cleanable.dirty.ratio",
+)
+_EXPIRING = ("cleanup.policy", "retention.ms", "retention.bytes", "segment.ms")
 _MARKER_WAIT_S = 0.1
+TRANSACTION_WAIT_S = 30.0
+"""A transaction that was left open is ended by its broker after 10 s, which it looks for every 10 s."""
 _LEADER_WAIT_S = 0.05
 
 
@@ -76,17 +86,23 @@ class Topics:
             )
         return info
 
-    def describe(self, topic: str) -> TopicInfo | None:
-        """The topic as it is now, or None."""
+    def describe(
+        self, topic: str, *, settled: bool = False, only: Sequence[int] | None = None
+    ) -> TopicInfo | None:
+        """The topic, or `only` these partitions of it, as it is now, or None.
+
+        See `nvisy.topics.log.Log.describe` for `settled`.
+        """
         found = self._description(topic)
         if found is None:
             return None
-        start, end = self._start_and_end(topic, len(found.partitions))
-        return TopicInfo(topic, str(found.topic_id), len(start), start, end)
+        partitions = range(len(found.partitions))
+        start, end = self._start_and_end(topic, partitions if only is None else only, settled=settled)
+        return TopicInfo(topic, str(found.topic_id), len(partitions), start, end)
 
-    def existing(self, topic: str) -> TopicInfo:
-        """The topic as it is now; `Refused` where there is none."""
-        info = self.describe(topic)
+    def existing(self, topic: str, *, settled: bool = False, only: Sequence[int] | None = None) -> TopicInfo:
+        """The topic as `describe` has it; `Refused` where there is none."""
+        info = self.describe(topic, settled=settled, only=only)
         if info is None:
             raise Refused(f"there is no topic {topic!r} on {self._cluster.url}")
         return info
@@ -117,17 +133,20 @@ class Topics:
     def max_record_bytes(self, topic: str) -> int:
         """How large a record the topic takes, as far as we may ask; a broker's default where we may not."""
         if topic not in self._limits:
-            resource = ConfigResource(ResourceType.TOPIC, topic)
-            future = self._cluster.admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[
-                resource
-            ]
-            try:
-                entries = self._cluster.answer(future, f"reading the settings of topic {topic!r}")
-                self._limits[topic] = int(entries["max.message.bytes"].value)
-            except Refused:
-                self._limits[topic] = _FOREIGN_MAX_BYTES
+            found = self.settings(topic).get("max.message.bytes")
+            self._limits[topic] = int(found) if found is not None else _FOREIGN_MAX_BYTES
         limit = self._limits[topic]
         return limit - (_FRAMING_BYTES if limit >= MAX_MESSAGE_BYTES else 1_024)
+
+    def settings(self, topic: str) -> Mapping[str, str]:
+        """How the topic is kept, as its broker names it; nothing where we may not ask."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        future = self._cluster.admin.describe_configs([resource], request_timeout=ANSWER_TIMEOUT_S)[resource]
+        try:
+            entries = self._cluster.answer(future, f"reading the settings of topic {topic!r}")
+        except Refused:
+            return {}
+        return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
     def _description(self, topic: str) -> Any:
         wanted = TopicCollection([topic])
@@ -141,17 +160,26 @@ class Topics:
         except Exception as error:
             raise self._cluster.fault(error, f"looking up topic {topic!r}") from error
 
-    def _start_and_end(self, topic: str, partitions: int) -> tuple[dict[int, int], dict[int, int]]:
+    def _start_and_end(
+        self, topic: str, partitions: Sequence[int], *, settled: bool
+    ) -> tuple[dict[int, int], dict[int, int]]:
         """First and readable end offsets.
 
         A commit returns before its markers are written, so an end that is short of the last record is asked for
-        again for a moment: what was committed before we were called is then below it.
+        again for a moment: what was committed before we were called is then below it. Where a process died within a
+        transaction, what others committed after that is readable only when the broker has ended it.
         """
-        places = [KafkaPartition(topic, partition) for partition in range(partitions)]
+        places = [KafkaPartition(topic, partition) for partition in partitions]
         start, appended, end = self._offsets(places, (_EARLIEST, _APPENDED, _READABLE))
-        deadline = time.monotonic() + _MARKER_WAIT_S
-        while any(end[p] < appended[p] for p in end) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_s, pause_s = (TRANSACTION_WAIT_S, 0.05) if settled else (_MARKER_WAIT_S, 0.005)
+        deadline = time.monotonic() + wait_s
+        while any(end[p] < appended[p] for p in end):
+            if time.monotonic() > deadline:
+                if settled:
+                    why = f"a transaction that was left open has not been ended within {wait_s:.0f} s"
+                    raise Unreachable(f"reading topic {topic!r} at {self._cluster.url}: {why}")
+                break
+            time.sleep(pause_s)
             (end,) = self._offsets(places, (_READABLE,))
         return start, end
 

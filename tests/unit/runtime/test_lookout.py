@@ -23,7 +23,7 @@ class World:
         monkeypatch.setattr(lookout.time, "monotonic", lambda: self.now_s)
         monkeypatch.setattr(lookout.time, "time_ns", lambda: int(self.now_s * 1e9))
 
-    def describe(self, topic: str) -> TopicInfo | None:
+    def describe(self, topic: str, *, settled: bool = False) -> TopicInfo | None:
         self.looks += 1
         if self.partitions is None:
             raise Unreachable("it is down")

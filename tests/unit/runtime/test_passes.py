@@ -22,7 +22,7 @@ class Ends:
     def __init__(self, **ends: int) -> None:
         self.ends = ends
 
-    def describe(self, topic: str) -> TopicInfo:
+    def describe(self, topic: str, *, settled: bool = False) -> TopicInfo:
         return TopicInfo(topic, "id", 1, {0: 0}, {0: self.ends[topic]})
 
 
