@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import orjson
@@ -61,6 +61,10 @@ class Step:
         if self.state == "same":
             return self.head is not None and self.head.version < self.record_set.version
         return self.state == "changed"
+
+    def whole(self) -> Step:
+        """The same set, written whole whatever the store holds."""
+        return replace(self, state="changed", vectors=self.record_set.records, payloads=())
 
     def outcome(self, removed: int = 0) -> Outcome:
         """What becomes of the set once the step is done."""

@@ -3,6 +3,10 @@
 An upsert, a payload and a delete carry the condition that what they touch is older, and the head comes last. So a
 writer that was taken over, and wakes up in the middle of a batch, removes and overwrites nothing that a newer one
 wrote; what it may leave behind are records that should be gone, and its successor looks for those.
+
+A head says what its records are only as far as nobody began with a newer version and died before the head. So a record
+that is kept is touched only if it is no newer than the head; one that is, or is gone, shows, and its key is written
+whole.
 """
 
 from __future__ import annotations
@@ -113,6 +117,7 @@ class QdrantWriter:
             self._leftovers.note(head_id(*step.key) for step in steps if step.state != "faulty")
         return [step.outcome(_removed(step)) for step in steps]
 
+            steps = self._whole_where_torn(steps)
     def _rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         with self._guarded():
             steps = plan_anew(sets, self._fault)
@@ -150,7 +155,7 @@ class QdrantWriter:
             return
         s = step.record_set
         older = None if anew else self._older(s)
-        written = {record.id for record in (*step.vectors, *step.payloads)}
+        described = None if step.head is None else _described(step.head, older)
         if step.vectors:
             points = [
                 models.PointStruct(id=r.id, vector=r.vector.tolist(), payload=self._payload(s, r))
@@ -158,12 +163,27 @@ class QdrantWriter:
             ]
             yield models.UpsertOperation(upsert=models.PointsList(points=points, update_filter=older))
         for record in step.payloads:
-            yield _set_payload([record.id], self._payload(s, record), older)
-        kept = [record.id for record in s.records if record.id not in written]
+            yield _set_payload([record.id], self._payload(s, record), described)
+        kept = _kept(step) - {record.id for record in step.payloads}
         if kept:  # their version too, or a delete by somebody between the versions would take them
-            yield _set_payload(kept, {"version": s.version, "token": self._token}, older)
-        if step.state == "changed":
-            yield models.DeleteOperation(delete=models.FilterSelector(filter=_others(s, older)))
+            yield _set_payload(sorted(kept), {"version": s.version, "token": self._token}, described)
+        yield models.DeleteOperation(delete=models.FilterSelector(filter=_others(s, older)))
+
+    def _whole_where_torn(self, steps: Sequence[Step]) -> list[Step]:
+        """Write the keys whole whose kept records are not what their head says."""
+        ids = [each for step in steps if step.stale_head for each in _kept(step)]
+        points = self._client.retrieve(self._physical, ids, with_payload=["version"]) if ids else []
+        versions = {str(point.id): (point.payload or {})["version"] for point in points}
+        torn = {
+            step.key: step.whole()
+            for step in steps
+            if step.stale_head
+            and any(versions.get(each, 0) < step.record_set.version for each in _kept(step))
+        }
+        if torn:
+            self._check_fence()
+            self._send(self._physical, [each for step in torn.values() for each in self._records(step)])
+        return [torn.get(step.key, step) for step in steps]
 
     def _older(self, s: RecordSet) -> models.Filter:
         """What this writer may touch on behalf of a set."""
@@ -223,6 +243,17 @@ def _others(s: RecordSet, older: models.Filter | None) -> models.Filter:
     key = models.FieldCondition(key="key", match=models.MatchValue(value=s.key))
     kept = models.HasIdCondition(has_id=[record.id for record in s.records])
     return models.Filter(must=[lane, key, older] if older else [lane, key], must_not=[kept])
+
+def _kept(step: Step) -> set[str]:
+    """Records of a step whose vector is in the store, if its head is right."""
+    return {record.id for record in step.record_set.records} - {record.id for record in step.vectors}
+
+
+def _described(head: Head, older: models.Filter | None) -> models.Filter:
+    """Records that are what the head says, and that may be touched."""
+    known = models.FieldCondition(key="version", range=models.Range(lte=head.version))
+    return models.Filter(must=[known, older] if older else [known])
+
 
 
 def _set_payload(

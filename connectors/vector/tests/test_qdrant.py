@@ -236,6 +236,54 @@ def test_a_batch_that_failed_in_the_middle_is_completed_by_a_repeat(qdrant):
     assert texts(sink) == {"one", "three", "four"}
 
 
+class Dies(Exception):  # noqa: N818 - the end of a process, not an error
+    """A process ends here."""
+
+
+@pytest.mark.parametrize("leaving", [["one", "two"], ["one"], ["two", "three"]])
+@pytest.mark.parametrize("torn", [["zero", "one", "two"], ["one", "new"], []])
+def test_a_version_that_was_torn_leaves_nothing_when_the_next_one_comes_in_its_place(qdrant, torn, leaving):
+    """Its records were sent and its head was not; then it is read again together with a newer one, and skipped."""
+    sink = filled(qdrant)
+    with closing(sink.open(1)) as writer:
+        writer.apply([make_set("a.md", ["one", "two"], offset=5)])
+        send = writer._send
+
+        def send_records_only(collection, operations):
+            if collection.endswith("__heads"):
+                raise Dies
+            send(collection, operations)
+
+        writer._send = send_records_only
+        with pytest.raises(Dies):
+            writer.apply([make_set("a.md", torn, offset=6)])
+    newest = make_set("a.md", leaving, offset=7)
+    with closing(sink.open(1)) as writer:
+        writer.apply([newest])
+    assert held_of(sink, "a.md") == placed(newest)
+
+
+def test_a_zombie_between_a_look_at_the_heads_and_the_records_changes_nothing(qdrant):
+    sink = filled(qdrant)
+    newest = make_set("a.md", ["one", "two"], offset=7)
+    with closing(sink.open(1)) as zombie:
+        zombie.apply([make_set("a.md", ["one", "two"], offset=5)])
+        with closing(sink.open(2)) as owner:
+            zombie._check_fence = lambda: None  # it had looked before
+            woken = make_set("a.md", ["zero", "one", "two"], offset=6)
+            owner._client = Stalls(owner._client, lambda: zombie.apply([woken]))
+            owner.apply([newest])
+    assert held_of(sink, "a.md") == placed(newest)
+
+
+def held_of(sink, key):
+    return sorted((hit.text, hit.span, hit.lineage["version"]) for hit in read(sink) if hit.key == key)
+
+
+def placed(record_set):
+    return sorted((record.text, record.span, record_set.version) for record in record_set.records)
+
+
 @pytest.mark.parametrize(
     ("status", "error"), [(500, Transient), (429, Transient), (403, Fatal), (404, Fatal)]
 )
