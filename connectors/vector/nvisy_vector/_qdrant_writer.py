@@ -110,6 +110,7 @@ class QdrantWriter:
             steps = plan(sets, self._read_heads(sets), self._fault)
             reach(Point.SINK_PLANNED)
             self._send(self._physical, [operation for step in steps for operation in self._records(step)])
+            steps = self._whole_where_torn(steps)
             reach(Point.SINK_RECORDS)
             self._send(self._heads, [self._head(step.record_set) for step in steps if step.stale_head])
             reach(Point.SINK_HEADS)
@@ -117,7 +118,6 @@ class QdrantWriter:
             self._leftovers.note(head_id(*step.key) for step in steps if step.state != "faulty")
         return [step.outcome(_removed(step)) for step in steps]
 
-            steps = self._whole_where_torn(steps)
     def _rewrite(self, sets: Sequence[RecordSet]) -> Sequence[Outcome]:
         with self._guarded():
             steps = plan_anew(sets, self._fault)
@@ -237,13 +237,6 @@ def head_id(lane: str, key: str) -> str:
     return derive_id("head", lane, key)
 
 
-def _others(s: RecordSet, older: models.Filter | None) -> models.Filter:
-    """Whatever else the key has."""
-    lane = models.FieldCondition(key="lane", match=models.MatchValue(value=s.lane))
-    key = models.FieldCondition(key="key", match=models.MatchValue(value=s.key))
-    kept = models.HasIdCondition(has_id=[record.id for record in s.records])
-    return models.Filter(must=[lane, key, older] if older else [lane, key], must_not=[kept])
-
 def _kept(step: Step) -> set[str]:
     """Records of a step whose vector is in the store, if its head is right."""
     return {record.id for record in step.record_set.records} - {record.id for record in step.vectors}
@@ -254,6 +247,13 @@ def _described(head: Head, older: models.Filter | None) -> models.Filter:
     known = models.FieldCondition(key="version", range=models.Range(lte=head.version))
     return models.Filter(must=[known, older] if older else [known])
 
+
+def _others(s: RecordSet, older: models.Filter | None) -> models.Filter:
+    """Whatever else the key has."""
+    lane = models.FieldCondition(key="lane", match=models.MatchValue(value=s.lane))
+    key = models.FieldCondition(key="key", match=models.MatchValue(value=s.key))
+    kept = models.HasIdCondition(has_id=[record.id for record in s.records])
+    return models.Filter(must=[lane, key, older] if older else [lane, key], must_not=[kept])
 
 
 def _set_payload(
