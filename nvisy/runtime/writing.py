@@ -26,6 +26,10 @@ from nvisy.topics.log import Append, Session, TopicPartition
 
 COMMIT_IDLE_S = 0.010
 COMMIT_BUSY_S = 0.250
+"""A commit to a broker takes some 20 ms, in which nothing is written. So a stage whose outlets are sinks commits in a
+pause, or as often as a busy one: what it wrote is found before. What is appended to a topic can be read only once it is
+committed, so that does not wait for a pause.
+"""
 MAX_GATHER = 4096
 SETTLE_IDLE_S = 5.0
 
@@ -152,7 +156,7 @@ class WritingThread:
         self._desk = desk
         self._queue: queue.SimpleQueue[tuple[int, Sequence[Flight]] | None] = queue.SimpleQueue()
         self._through: list[Flight] = []
-        self._positions: Mapping[TopicPartition, int] = {}
+        self._shows_when_committed = any(not outlet.waits for outlet in outlets)
         self._last_commit = time.monotonic()
         self._uncommitted = False
         self._unsettled = False
@@ -209,7 +213,8 @@ class WritingThread:
         self._settle(quiet=not gathered)
         if self._uncommitted:
             waited_s = time.monotonic() - self._last_commit
-            if waited_s >= COMMIT_BUSY_S or not going_on or (drained and waited_s >= COMMIT_IDLE_S):
+            is_pause = drained and waited_s >= COMMIT_IDLE_S and (self._shows_when_committed or not gathered)
+            if is_pause or waited_s >= COMMIT_BUSY_S or not going_on:
                 self._commit()
         if not self._uncommitted:
             self._desk.between_commits()

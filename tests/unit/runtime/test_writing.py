@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -156,6 +157,16 @@ class ToTopic(Outlet):
         return ()
 
 
+class ToSink(Outlet):
+    name = "index"
+    waits = True
+
+    def __init__(self, session: Session) -> None: ...
+
+    def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
+        return ()
+
+
 class Nobody:
     def state(self, positions: Any) -> dict[str, bytes]:
         return {}
@@ -163,6 +174,40 @@ class Nobody:
     def committed(self, flights: Any, positions: Any) -> None: ...
     def between_commits(self) -> None: ...
     def at_end(self) -> None: ...
+
+
+class Counted(Session):
+    n_commits = 0
+
+    def commit(self, positions: Mapping[TopicPartition, int], state: object = None) -> None:
+        super().commit(positions, state)
+        self.n_commits += 1
+
+
+@pytest.mark.parametrize(("to", "n_commits"), [(ToTopic, 5), (ToSink, 1)])
+def test_what_shows_only_when_it_is_committed_is_committed_at_once_the_rest_in_a_pause(
+    to: Callable[[Session], Outlet], n_commits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvisy.runtime.writing.COMMIT_IDLE_S", 0.0 if to is ToTopic else 30.0)
+    monkeypatch.setattr("nvisy.runtime.writing.COMMIT_BUSY_S", 1000.0)
+    session, tracker = Counted(Topic(), 0), AckTracker()
+    writing = WritingThread(
+        session,
+        [to(session)],
+        tracker,
+        DeadLetterBook("g", "text", 1, {}),
+        inputs=frozenset({AT.topic}),
+        desk=Nobody(),
+    )
+    writing.start()
+    for offset in range(1, 6):
+        tracker.register(Ticket(AT, offset), 1, 1)
+        writing.hand_over(0, [flight(offset)])
+        while not tracker.idle or (to is ToTopic and not writing.idle):
+            time.sleep(0.001)
+    writing.finish(settle=False)
+    assert session.n_commits == n_commits
+    assert session._topic.position == 6
 
 
 def live(log: Topic, steps: Sequence[tuple[str, str, bool, int]], calls: int) -> None:
