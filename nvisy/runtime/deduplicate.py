@@ -15,7 +15,7 @@ from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.outlets import Outlet
 from nvisy.runtime.steps import Stamp
-from nvisy.topics.log import LogRecord, TopicPartition
+from nvisy.topics.log import TopicPartition
 
 ReadBack = Callable[[Ticket], Change | None]
 
@@ -131,11 +131,6 @@ def bring_up(
         if ticket.offset < positions.get(ticket.at, 0):
             owners.apply(seen(change, ticket))
     owners.commit(committed)
-
-
-def place_of(record: LogRecord) -> Ticket:
-    """Where a record stands."""
-    return Ticket(TopicPartition(record.topic, record.partition), record.offset)
 
 
 def _place(at: TopicPartition) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from nvisy.errors import Rejected
 from nvisy.primitives.change import Change
-from nvisy.topics.log import TopicPartition
+from nvisy.topics.log import LogRecord, TopicPartition
 
 
 class Ticket(NamedTuple):
@@ -15,6 +15,11 @@ class Ticket(NamedTuple):
 
     at: TopicPartition
     offset: int
+
+    @classmethod
+    def of(cls, record: LogRecord) -> Self:
+        """Where a record stands."""
+        return cls(record.at, record.offset)
 
 
 @dataclass(frozen=True, slots=True)

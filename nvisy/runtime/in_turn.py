@@ -66,7 +66,7 @@ class InTurn:
         if record.topic not in self._waiting:
             return False
         self._waiting[record.topic].setdefault(record.partition, deque()).append(record)
-        self._bytes[_at(record)] += _size(record)
+        self._bytes[record.at] += _size(record)
         return True
 
     def _released(self, topic: str) -> list[LogRecord]:
@@ -79,7 +79,7 @@ class InTurn:
         while heads:
             _, partition = heapq.heappop(heads)
             record = waiting[partition].popleft()
-            self._bytes[_at(record)] -= _size(record)
+            self._bytes[record.at] -= _size(record)
             released.append(record)
             if waiting[partition]:
                 heapq.heappush(heads, (self._turn(waiting[partition][0]), partition))
@@ -94,10 +94,6 @@ class InTurn:
     def _is_through(self, topic: str, partition: int) -> bool:
         at = TopicPartition(topic, partition)
         return self._session.caught_up({at: self._until.get(at, 0)})
-
-
-def _at(record: LogRecord) -> TopicPartition:
-    return TopicPartition(record.topic, record.partition)
 
 
 def _size(record: LogRecord) -> int:

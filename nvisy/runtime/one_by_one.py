@@ -73,7 +73,7 @@ class OneByOne:
             if self._wanted is None or not self._is_all_through():
                 return {}
             wanted = self._noted = self._wanted
-        return self._cases.marking(TopicPartition(wanted.topic, wanted.partition), wanted.offset)
+        return self._cases.marking(wanted.at, wanted.offset)
 
     def committed(self) -> None:
         """What `state` said last is durable."""
@@ -89,11 +89,11 @@ class OneByOne:
 
     def _polled(self, limit: int, timeout_s: float, *, paused: bool) -> list[LogRecord]:
         records = self._session.poll(limit, timeout_s, paused=paused)
-        return [record for record in records if self._skipped.get(_at(record)) != record.offset]
+        return [record for record in records if self._skipped.get(record.at) != record.offset]
 
     def _give(self, records: list[LogRecord]) -> list[LogRecord]:
         with self._lock:
-            self._given |= {_at(record): record.offset for record in records}
+            self._given |= {record.at: record.offset for record in records}
         self._want_next()
         return records
 
@@ -107,10 +107,6 @@ class OneByOne:
 
     def _sorted_out(self, records: Sequence[LogRecord]) -> list[LogRecord]:
         """Hold the suspected ones, and what follows them in their partition; the others are returned."""
-        suspected = {_at(one) for one in records if one.offset < self._until.get(_at(one), 0)}
-        self._held.extend(one for one in records if _at(one) in suspected)
-        return [one for one in records if _at(one) not in suspected]
-
-
-def _at(record: LogRecord) -> TopicPartition:
-    return TopicPartition(record.topic, record.partition)
+        suspected = {one.at for one in records if one.offset < self._until.get(one.at, 0)}
+        self._held.extend(one for one in records if one.at in suspected)
+        return [one for one in records if one.at not in suspected]

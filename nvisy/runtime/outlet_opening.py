@@ -13,7 +13,7 @@ from nvisy.plan.model import Outlet as Planned
 from nvisy.primitives.change import Change
 from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
-from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up, place_of
+from nvisy.runtime.deduplicate import DeduplicatingOutlet, bring_up
 from nvisy.runtime.flight import Ticket
 from nvisy.runtime.foreign import EventsOutlet
 from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
@@ -66,7 +66,7 @@ class OutletOpening:
         def records() -> Iterator[tuple[Ticket, Change]]:
             for inlet in self.stage.inlets:
                 for record in self.log.scan(inlet.name):
-                    yield place_of(record), self.decoder(inlet).decode(record)
+                    yield Ticket.of(record), self.decoder(inlet).decode(record)
 
         def read_back(ticket: Ticket) -> Change | None:
             inlet = next(one for one in self.stage.inlets if one.name == ticket.at.topic)

@@ -138,7 +138,7 @@ class TopicReader:
             self._until, self._to_be_committed = None, dict(self._last)
 
     def _flight(self, record: LogRecord) -> Flight:
-        ticket = Ticket(TopicPartition(record.topic, record.partition), record.offset)
+        ticket = Ticket.of(record)
         decoder = self._decoders[record.topic]
         try:
             return Flight(decoder.decode(record), ticket, record.value or b"")

@@ -38,6 +38,11 @@ class LogRecord(NamedTuple):
     headers: Headers
     timestamp_ms: int
 
+    @property
+    def at(self) -> TopicPartition:
+        """The partition that it stands in."""
+        return TopicPartition(self.topic, self.partition)
+
 
 class Append(NamedTuple):
     """A record to be appended. The partition is ours to choose: one writer per partition."""

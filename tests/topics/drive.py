@@ -73,4 +73,4 @@ def numbers(found: Iterable[LogRecord]) -> list[int]:
 
 def after(found: Sequence[LogRecord]) -> dict[TopicPartition, int]:
     """The positions behind some records."""
-    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in found}
+    return {record.at: record.offset + 1 for record in found}

@@ -178,9 +178,7 @@ class Reader:
             if error is None:
                 record = record_of(message)
                 records.append(record)
-                self._passed[TopicPartition(record.topic, record.partition)] = Passed(
-                    record.offset + 1, record.offset + 1
-                )
+                self._passed[record.at] = Passed(record.offset + 1, record.offset + 1)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ended(message)
             else:
