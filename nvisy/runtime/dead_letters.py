@@ -122,21 +122,21 @@ def open_entries(log: Log, graph: str) -> Iterator[DeadLetter]:
     yield from map(parsed, sorted(still_open, key=lambda record: record.timestamp_ms))
 
 
-def book_of(log: Log, graph: str, stage: str) -> dict[bytes, OpenEntry]:
+def open_of_stage(log: Log, graph: str, stage: str) -> dict[bytes, OpenEntry]:
     """The entries of one stage that are open now, by record key."""
-    book: dict[bytes, OpenEntry] = {}
+    found: dict[bytes, OpenEntry] = {}
     prefix = f"{stage}/".encode()
     if log.describe(topic_of(graph)) is None:
-        return book
+        return found
     for record in log.scan(topic_of(graph)):
         key = record.key or b""
         if not key.startswith(prefix):
             continue
         if record.value is None:
-            book.pop(key, None)
+            found.pop(key, None)
         else:
-            book[key] = _as_open(record.headers, _id_of(record))
-    return book
+            found[key] = _as_open(record.headers, _id_of(record))
+    return found
 
 
 def gone(letters: Iterator[DeadLetter], plan: Plan) -> Iterator[DeadLetter]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 
 from nvisy.plan.model import Plan, Stage
 from nvisy.primitives.primitive import content_hash
-from nvisy.runtime import dead_letters
+from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.messages import Send, line
 from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.outlets import Outlet, SinkOutlet
 from nvisy.runtime.records import lane_of
-from nvisy.runtime.writing import DeadLetterBook
 from nvisy.topics.log import Log, Session
 
 _logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ class Sweeping:
 
     def _sweep_source(self, source: str, epoch: int) -> None:
         # Other copies of the stage keep letters too: what they have written since is newer than the pass, and stays.
-        self.book.open = dead_letters.book_of(self.log, self.plan.graph, self.stage.id)
+        self.book.read_again(self.log)
         for outlet in self.outlets:
             refused = outlet.sweep(source, epoch)
             self.session.append(self.book.entries(outlet.name, refused))

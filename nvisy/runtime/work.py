@@ -12,10 +12,10 @@ from queue import Empty, SimpleQueue
 from nvisy.errors import Refused
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan import model as plan
-from nvisy.runtime import dead_letters
 from nvisy.runtime.building import Steps
 from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
+from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.in_turn import InTurn
 from nvisy.runtime.key_by_key import KeyByKey
@@ -36,7 +36,6 @@ from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import OpenSink, take_over
 from nvisy.runtime.sources import SourceOpening
 from nvisy.runtime.sweeping import Sweeping
-from nvisy.runtime.writing import DeadLetterBook
 from nvisy.topics.log import Log, Seat, Session, TopicPartition
 
 IDLE_COMMIT_S = 1.0
@@ -106,8 +105,8 @@ class Work:
             self._codecs.codec.prepare(name)
         self.steps = Steps(self._checked, stage, state, self.counters, patience)
         self._stack.callback(self.steps.close)
-        open_now = dead_letters.book_of(self._log, self.seat.graph, stage.id)
-        self.book = DeadLetterBook(self.seat.graph, stage.id, self._checked.graph.log.partitions, open_now)
+        partitions = self._checked.graph.log.partitions
+        self.book = DeadLetterBook.read(self._log, self.seat.graph, stage.id, partitions)
 
     @property
     def session(self) -> Session:

@@ -16,12 +16,13 @@ from nvisy.errors import Refused, Rejected
 from nvisy.primitives.provenance import Version
 from nvisy.runtime import dead_letters
 from nvisy.runtime.ack import AckTracker
+from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.flight import Flight, Replay, Ticket, replayed_at
 from nvisy.runtime.foreign import ForeignDecoder
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.numbering import Certain, Numbering, numbering_of
 from nvisy.runtime.outlets import Outlet, TopicOutlet
-from nvisy.runtime.writing import DeadLetterBook, WritingThread
+from nvisy.runtime.writing import WritingThread
 from nvisy.testing.records import LANE, make_set
 from nvisy.topics.connector import TopicSourceParams
 from nvisy.topics.embedded import EmbeddedLog

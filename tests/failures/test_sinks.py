@@ -20,13 +20,13 @@ from connectors.vector.tests.qdrant_double import QdrantDouble
 from nvisy.connector.sink import Outcome
 from nvisy.errors import Refused
 from nvisy.primitives.provenance import OFFSET_BITS, Version
+from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.dead_letters import as_open, entry_key
 from nvisy.runtime.flight import Flight, Replay, replayed_at
 from nvisy.runtime.records import lane_of, record_set
 from nvisy.runtime.seating import seat_config, take_seat
 from nvisy.runtime.sinks import OpenSink
 from nvisy.runtime.stamps import Stamping
-from nvisy.runtime.writing import DeadLetterBook
 from nvisy.testing.records import LANE, OWNER, make_set
 from nvisy.topics.embedded import EmbeddedLog
 from nvisy.topics.log import Append, Seat

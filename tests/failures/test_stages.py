@@ -16,6 +16,7 @@ from nvisy.runtime import dead_letters
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.codecs import ChangeDecoder
 from nvisy.runtime.counters import NodeCounters
+from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.outlets import TopicOutlet
@@ -24,7 +25,6 @@ from nvisy.runtime.replaying import Replaying
 from nvisy.runtime.requests import Named, append_outside
 from nvisy.runtime.steps import JoinStep
 from nvisy.runtime.streaming import StreamingReader
-from nvisy.runtime.writing import DeadLetterBook
 from nvisy.testing.memory_source import MemoryHistory
 from nvisy.topics.embedded import EmbeddedLog
 from nvisy.topics.log import Append, Seat, TopicPartition
@@ -108,7 +108,7 @@ def test_failure_12_a_replay_begins_at_the_head_of_its_stage_and_gives_way_to_wh
     )
     chunked = Flight(change("K", "cut", "the old", "way"), five.ticket, five.raw).failed(BROKEN)
     append_outside(log, "g", "/test", [dead_letters.entry("g", "text", TEXT, chunked, 1)])
-    book = DeadLetterBook("g", "text", 1, dead_letters.book_of(log, "g", "text"))
+    book = DeadLetterBook.read(log, "g", "text", 1)
     (letter,) = dead_letters.open_entries(log, "g")
     decoders = {FILES: ChangeDecoder(codec)}
     replaying = Replaying(
