@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.numbering import Numbering
+from nvisy.runtime.reading import PolledByPartition
 from nvisy.topics.log import LogRecord, TopicPartition
 
 HELD_BYTES = 4 << 20
 """So much of a partition may wait for others before no more of it is fetched."""
 
 
-class Holding(Protocol):
-    """The part of a session that reads, and can leave partitions alone."""
-
-    def poll(
-        self, limit: int, timeout_s: float, *, paused: bool = False, held: Collection[TopicPartition] = ()
-    ) -> Sequence[LogRecord]:
-        """See `nvisy.topics.log.Session`."""
-
-    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """See `nvisy.topics.log.Session`."""
-
-
 class InTurn:
     """Lets records of some topics through in turn, up to given ends, and all others as they come."""
 
     def __init__(
-        self, session: Holding, numberings: Mapping[str, Numbering], until: Mapping[TopicPartition, int]
+        self,
+        session: PolledByPartition,
+        numberings: Mapping[str, Numbering],
+        until: Mapping[TopicPartition, int],
     ) -> None:
         """Read what stands in the partitions of `until` below these offsets in the order that its numbering says."""
         self._session = session

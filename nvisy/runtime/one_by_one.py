@@ -5,21 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from nvisy.runtime.memory import Values
 from nvisy.runtime.poison import Cases
+from nvisy.runtime.reading import Polled
 from nvisy.topics.log import LogRecord, TopicPartition
-
-
-class Polled(Protocol):
-    """The part of a session that reads."""
-
-    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
-        """See `nvisy.topics.log.Session`."""
-
-    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
-        """See `nvisy.topics.log.Session`."""
 
 
 class OneByOne:

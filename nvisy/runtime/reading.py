@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from nvisy.errors import Rejected
@@ -16,7 +16,6 @@ from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.memory import Values
-from nvisy.runtime.one_by_one import Polled
 from nvisy.topics.log import LogRecord, TopicPartition
 
 POLL_RECORDS = 1000
@@ -45,6 +44,25 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""
+
+
+class Polled(Protocol):
+    """What the records of a stage are polled from: its session, or what lets them through one by one, or in turn."""
+
+    def poll(self, limit: int, timeout_s: float, *, paused: bool = False) -> Sequence[LogRecord]:
+        """See `nvisy.topics.log.Session`."""
+
+    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """See `nvisy.topics.log.Session`."""
+
+
+class PolledByPartition(Polled, Protocol):
+    """A session, which can leave partitions alone."""
+
+    def poll(
+        self, limit: int, timeout_s: float, *, paused: bool = False, held: Collection[TopicPartition] = ()
+    ) -> Sequence[LogRecord]:
+        """See `nvisy.topics.log.Session`."""
 
 
 class Decoder(Protocol):

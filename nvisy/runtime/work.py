@@ -24,11 +24,11 @@ from nvisy.runtime.lookout import Lookout
 from nvisy.runtime.memory import Memory, recalled
 from nvisy.runtime.messages import Send, StageSpec, line
 from nvisy.runtime.numbering import Numbering, numbering_of
-from nvisy.runtime.one_by_one import OneByOne, Polled
+from nvisy.runtime.one_by_one import OneByOne
 from nvisy.runtime.outlet_opening import OutletOpening
 from nvisy.runtime.outlets import Outlet, Patience
 from nvisy.runtime.poison import Cases, Life, verdict
-from nvisy.runtime.reading import Decoder, Reader, TopicReader
+from nvisy.runtime.reading import Decoder, Polled, Reader, TopicReader
 from nvisy.runtime.replaying import Replaying
 from nvisy.runtime.requests import Named
 from nvisy.runtime.seating import Seating, seat_config
