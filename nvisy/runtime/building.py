@@ -24,7 +24,7 @@ from nvisy.runtime.deadline import Deadline, Within, without_limit
 from nvisy.runtime.outage import Breaker
 from nvisy.runtime.outlets import Patience
 from nvisy.runtime.retry import RetryPolicy
-from nvisy.runtime.steps import Assembly, BatchStep, EachStep, RouteStep, Stamp, Step
+from nvisy.runtime.steps import Assembly, BatchStep, EachStep, Identities, RouteStep, Step
 from nvisy.runtime.window import Window
 
 T = TypeVar("T")
@@ -58,10 +58,10 @@ class Steps:
         self._closing.close()
 
     def _step(self, name: str, node: CheckedNode) -> Step | RouteStep | Window | None:
-        stamp = Stamp(name, node.config_hash)
+        identities = Identities(name, node.config_hash)
         counters = self._counters.node(name)
         if isinstance(node.node, BranchNode):
-            return RouteStep(name, _routes(node), node.params.default, stamp, counters)
+            return RouteStep(name, _routes(node), node.params.default, identities, counters)
         if not isinstance(node.node, ActionNode):
             return None
         assert isinstance(node.descriptor, ActionDescriptor)
@@ -72,12 +72,12 @@ class Steps:
         self._models.append(action)
         retry = policy(node.node.retry)
         if isinstance(action, AskingAction):
-            assembly = Assembly(name, stamp, counters)
+            assembly = Assembly(name, identities, counters)
             return self._window(name, action, assembly, retry, node.node.concurrency.max_per_node)
         within = self._watched(_deadline(name, node.node.timeout))
         if isinstance(action, BatchAction):
-            return BatchStep(name, action, stamp, retry, counters, within)
-        return EachStep(name, action, stamp, retry, counters, within)
+            return BatchStep(name, action, identities, retry, counters, within)
+        return EachStep(name, action, identities, retry, counters, within)
 
     def _watched(self, within: Within) -> Within:
         """Calls that the watchdog knows of."""

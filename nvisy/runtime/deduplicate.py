@@ -14,7 +14,7 @@ from nvisy.primitives.provenance import Provenance, Version
 from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.outlets import Outlet
-from nvisy.runtime.steps import Stamp
+from nvisy.runtime.steps import Identities
 from nvisy.topics.log import TopicPartition
 
 ReadBack = Callable[[Ticket], Change | None]
@@ -24,13 +24,18 @@ class DeduplicatingOutlet(Outlet):
     """Stands before a stage's topic and lets through, of every content, the copy of its owner."""
 
     def __init__(
-        self, inner: Outlet, owners: FirstOwner, read_back: ReadBack, stamp: Stamp, counters: NodeCounters
+        self,
+        inner: Outlet,
+        owners: FirstOwner,
+        read_back: ReadBack,
+        identities: Identities,
+        counters: NodeCounters,
     ) -> None:
         self.name = inner.name
         self._inner = inner
         self._owners = owners
         self._read_back = read_back
-        self._stamp = stamp
+        self._identities = identities
         self._counters = counters
 
     def write(self, flights: Sequence[Flight]) -> Sequence[Flight]:
@@ -82,10 +87,10 @@ class DeduplicatingOutlet(Outlet):
             self.name,
         )
         items = [
-            stamped
+            kept
             for item in change.items
             if item.content_hash in decision.owned
-            for stamped in self._stamp.children(item, (item,), unnumbered)
+            for kept in self._identities.children(item, (item,), unnumbered)
         ]
         return Change(unnumbered, change.op, tuple(items), change.fingerprint, change.graph, change.trace)
 

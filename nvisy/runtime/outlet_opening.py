@@ -19,7 +19,7 @@ from nvisy.runtime.foreign import EventsOutlet
 from nvisy.runtime.outlets import Outlet, Patience, SinkOutlet, TopicOutlet
 from nvisy.runtime.reading import Decoder
 from nvisy.runtime.sinks import OpenSink
-from nvisy.runtime.steps import Stamp
+from nvisy.runtime.steps import Identities
 from nvisy.topics.log import Log, Session
 
 
@@ -74,8 +74,8 @@ class OutletOpening:
             return self.decoder(inlet).decode(record) if record is not None else None
 
         bring_up(owners, self.session.positions(), records)
-        stamp = Stamp(node, self.checked.nodes[node].config_hash)
-        return DeduplicatingOutlet(topic, owners, read_back, stamp, self.counters.node(node))
+        identities = Identities(node, self.checked.nodes[node].config_hash)
+        return DeduplicatingOutlet(topic, owners, read_back, identities, self.counters.node(node))
 
     def _events(self, node: str) -> EventsOutlet:
         info = self.log.describe(self.checked.nodes[node].params.topic)

@@ -25,8 +25,8 @@ from nvisy.runtime.retry import RetryPolicy
 Step = Callable[[list[Flight]], list[Flight]]
 
 
-class Stamp:
-    """Gives primitives that a node made their identity, and notes on all of them that they passed it."""
+class Identities:
+    """Gives what a node made its identity, and notes on all of it that it passed the node."""
 
     def __init__(self, node: str, config: str) -> None:
         self._node = node
@@ -43,10 +43,10 @@ class Stamp:
         """The primitives that `parent` became. `seen` counts equal chunks within the change."""
         seen = Counter() if seen is None else seen
         steps = self._steps.get(parent.steps) or self._extend(parent.steps)
-        stamped: list[Primitive] = []
+        identified: list[Primitive] = []
         for ordinal, child in enumerate(made):
             if child is parent:
-                stamped.append(child.replaced(steps=steps))
+                identified.append(child.replaced(steps=steps))
                 continue
             if isinstance(child, Chunk):
                 # Named by what it says, so that text inserted above it does not rename it.
@@ -55,7 +55,7 @@ class Stamp:
                 discriminator = f"{content}#{count}"
             else:
                 discriminator = f"{parent.id}:{ordinal}"
-            stamped.append(
+            identified.append(
                 child.identified(
                     discriminator=discriminator,
                     node=self._node,
@@ -64,7 +64,7 @@ class Stamp:
                     provenance=origin,
                 )
             )
-        return stamped
+        return identified
 
     def _extend(self, steps: str) -> str:
         extended = self._steps[steps] = f"{steps}/{self._suffix}" if steps else self._suffix
@@ -78,14 +78,14 @@ class EachStep:
         self,
         node: str,
         action: EachAction,
-        stamp: Stamp,
+        identities: Identities,
         retry: RetryPolicy,
         counters: NodeCounters,
         within: Within = without_limit,
     ) -> None:
         self._node = node
         self._action = action
-        self._stamp = stamp
+        self._identities = identities
         self._retry = retry
         self._counters = counters
         self._within = within
@@ -104,7 +104,7 @@ class EachStep:
         try:
             for item in change.items:
                 made = self._retry.call(partial(self._within, partial(self._made, item)))
-                items += self._stamp.children(item, made, change.origin, seen)
+                items += self._identities.children(item, made, change.origin, seen)
                 self._counters.filtered += not made
         except Rejected as error:
             self._counters.failed += 1
@@ -131,9 +131,9 @@ def _line_of(error: BaseException) -> str:
 class Assembly:
     """Puts what the items of a change became into the change, or fails it where one was rejected."""
 
-    def __init__(self, node: str, stamp: Stamp, counters: NodeCounters) -> None:
+    def __init__(self, node: str, identities: Identities, counters: NodeCounters) -> None:
         self._node = node
-        self._stamp = stamp
+        self._identities = identities
         self._counters = counters
 
     def finish(self, flight: Flight, results: Sequence[Primitive | Rejected]) -> Flight:
@@ -148,7 +148,7 @@ class Assembly:
         items: list[Primitive] = []
         for item, result in zip(change.items, results, strict=True):
             if not isinstance(result, Rejected):
-                items += self._stamp.children(item, (result,), change.origin, seen)
+                items += self._identities.children(item, (result,), change.origin, seen)
         self._counters.emitted += len(items)
         return flight.onward(change.with_items(tuple(items)))
 
@@ -163,7 +163,7 @@ class BatchStep:
         self,
         node: str,
         action: BatchAction,
-        stamp: Stamp,
+        identities: Identities,
         retry: RetryPolicy,
         counters: NodeCounters,
         within: Within = without_limit,
@@ -171,7 +171,7 @@ class BatchStep:
         self._node = node
         self._action = action
         self._retry = retry
-        self._assembly = Assembly(node, stamp, counters)
+        self._assembly = Assembly(node, identities, counters)
         self._within = within
 
     def __call__(self, flights: list[Flight]) -> list[Flight]:
@@ -231,13 +231,13 @@ class RouteStep:
         node: str,
         routes: Sequence[tuple[str, Callable[[Primitive], Any]]],
         default: str | None,
-        stamp: Stamp,
+        identities: Identities,
         counters: NodeCounters,
     ) -> None:
         self._node = node
         self._routes = routes
         self._default = default
-        self._stamp = stamp
+        self._identities = identities
         self._counters = counters
 
     def __call__(self, flights: list[Flight]) -> list[tuple[Flight, Mapping[str, tuple[Primitive, ...]]]]:
@@ -255,7 +255,7 @@ class RouteStep:
                 if port is None:
                     self._counters.filtered += 1
                     continue
-                passed = self._stamp.children(item, (item,), flight.change.origin)
+                passed = self._identities.children(item, (item,), flight.change.origin)
                 ports[port] = (*ports.get(port, ()), *passed)
                 self._counters.emitted += 1
         except Rejected as error:

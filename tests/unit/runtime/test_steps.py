@@ -15,7 +15,7 @@ from nvisy.runtime.counters import NodeCounters
 from nvisy.runtime.deadline import Deadline
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.retry import RetryPolicy
-from nvisy.runtime.steps import BatchStep, EachStep, JoinStep, RouteStep, Stamp, port_of
+from nvisy.runtime.steps import BatchStep, EachStep, Identities, JoinStep, RouteStep, port_of
 from nvisy.topics.log import TopicPartition
 
 ONCE = RetryPolicy(max_retries=0)
@@ -68,7 +68,7 @@ class Upper:
 
 
 def words() -> EachStep:
-    return EachStep("words", Words(), Stamp("words", "c0ffee00"), ONCE, NodeCounters())
+    return EachStep("words", Words(), Identities("words", "c0ffee00"), ONCE, NodeCounters())
 
 
 def test_a_bad_document_fails_alone_and_in_its_place() -> None:
@@ -100,8 +100,8 @@ def test_chunks_are_named_by_what_they_say_so_that_text_above_them_renames_none(
 
 
 def test_steps_tell_every_node_with_its_configuration() -> None:
-    (out,) = BatchStep("up", Upper(), Stamp("up", "2"), ONCE, NodeCounters())(
-        EachStep("same", Same(), Stamp("same", "1"), ONCE, NodeCounters())([flight(0, "a")])
+    (out,) = BatchStep("up", Upper(), Identities("up", "2"), ONCE, NodeCounters())(
+        EachStep("same", Same(), Identities("same", "1"), ONCE, NodeCounters())([flight(0, "a")])
     )
     assert [item.steps for item in out.change.items] == ["same@1/up@2"]
 
@@ -115,7 +115,7 @@ class Same:
 
 def test_batches_reach_across_documents_and_a_rejected_item_fails_its_own_change() -> None:
     action = Upper()
-    out = BatchStep("up", action, Stamp("up", "2"), ONCE, NodeCounters())(
+    out = BatchStep("up", action, Identities("up", "2"), ONCE, NodeCounters())(
         [flight(0, "a", "b"), flight(1, "c", "bad"), flight(2, "d")]
     )
     assert action.sizes == [2, 2, 1]
@@ -134,15 +134,19 @@ def test_what_may_succeed_later_is_tried_again() -> None:
             return [item]
 
     policy = RetryPolicy(max_retries=2, initial_delay_s=0)
-    (out,) = EachStep("flaky", Flaky(), Stamp("flaky", "1"), policy, NodeCounters())([flight(0, "a")])
+    (out,) = EachStep("flaky", Flaky(), Identities("flaky", "1"), policy, NodeCounters())([flight(0, "a")])
     assert texts([out]) == [["a"]]
     with pytest.raises(Transient):
-        EachStep("flaky", Flaky(), Stamp("flaky", "1"), ONCE, NodeCounters())([flight(0, "a")])
+        EachStep("flaky", Flaky(), Identities("flaky", "1"), ONCE, NodeCounters())([flight(0, "a")])
 
 
 def test_every_change_goes_down_every_route_if_only_empty() -> None:
     step = RouteStep(
-        "route", [("short", lambda item: len(item.text) < 3)], "long", Stamp("route", "1"), NodeCounters()
+        "route",
+        [("short", lambda item: len(item.text) < 3)],
+        "long",
+        Identities("route", "1"),
+        NodeCounters(),
     )
     routed = step([flight(0, "a", "long one"), flight(1, "b")])
     assert texts(port_of("short")(routed)) == [["a"], ["b"]]
@@ -168,7 +172,7 @@ def test_a_defect_of_an_action_costs_the_document_that_brings_it_out() -> None:
         def each(self, item: Primitive) -> Iterable[Primitive]:
             return [item] if item.text != "bad" else [None][1:][0]  # type: ignore[attr-defined]
 
-    step = EachStep("careless", Careless(), Stamp("careless", "1"), ONCE, NodeCounters())
+    step = EachStep("careless", Careless(), Identities("careless", "1"), ONCE, NodeCounters())
     good, bad = step([flight(0, "good"), flight(1, "bad")])
     assert texts([good]) == [["good"]]
     assert bad.failure is not None
@@ -186,7 +190,7 @@ def test_a_failure_tells_how_often_the_item_was_tried() -> None:
             raise Transient("not now") if self.tries < 3 else Rejected("never")
 
     policy = RetryPolicy(max_retries=5, initial_delay_s=0)
-    (out,) = EachStep("worse", Worse(), Stamp("worse", "1"), policy, NodeCounters())([flight(0, "a")])
+    (out,) = EachStep("worse", Worse(), Identities("worse", "1"), policy, NodeCounters())([flight(0, "a")])
     assert out.failure is not None
     assert out.failure.attempts == 3
     (once,) = words()([flight(0, "bad")])
@@ -203,7 +207,7 @@ def test_a_batch_that_was_repeated_counts_for_each_of_its_items() -> None:
             return super().batch(items)
 
     policy = RetryPolicy(max_retries=5, initial_delay_s=0)
-    good, bad = BatchStep("up", Later(), Stamp("up", "1"), policy, NodeCounters())(
+    good, bad = BatchStep("up", Later(), Identities("up", "1"), policy, NodeCounters())(
         [flight(0, "a"), flight(1, "bad")]
     )
     assert texts([good]) == [["A"]]
@@ -220,7 +224,7 @@ def test_a_batch_that_is_rejected_as_a_whole_is_halved_down_to_the_item_at_fault
                 raise Rejected("there is a bad one")
             return super().batch(items)
 
-    out = BatchStep("up", Strict(), Stamp("up", "1"), ONCE, NodeCounters())(
+    out = BatchStep("up", Strict(), Identities("up", "1"), ONCE, NodeCounters())(
         [flight(place, text) for place, text in enumerate(["a", "b", "bad", "d"])]
     )
     assert texts([out[0], out[1], out[3]]) == [["A"], ["B"], ["D"]]
@@ -238,7 +242,7 @@ def test_a_call_that_takes_longer_than_the_node_allows_costs_the_document_that_i
             return [item]
 
     within = Deadline("slow", 0.2).call
-    step = EachStep("slow", Slow(), Stamp("slow", "1"), ONCE, NodeCounters(), within)
+    step = EachStep("slow", Slow(), Identities("slow", "1"), ONCE, NodeCounters(), within)
     slow, good = step([flight(0, "slow"), flight(1, "good")])
     waiting.set()
     assert texts([good]) == [["good"]]

@@ -20,7 +20,7 @@ from nvisy.runtime.flight import Failure, Flight, Ticket
 from nvisy.runtime.outage import Breaker
 from nvisy.runtime.outlets import Patience
 from nvisy.runtime.retry import RetryPolicy
-from nvisy.runtime.steps import Assembly, Stamp
+from nvisy.runtime.steps import Assembly, Identities
 from nvisy.runtime.window import Window
 from nvisy.topics.log import TopicPartition
 
@@ -103,7 +103,7 @@ def opened() -> Iterator[Opened]:
     ) -> Window:
         patience = Patience(RetryPolicy(None if follow else 8), lambda _error, _delay_s: None, stopped)
         breaker = Breaker(RetryPolicy(2, initial_delay_s=0.01), patience, action.is_up)
-        assembly = Assembly("shout", Stamp("shout", "c0ffee00"), NodeCounters())
+        assembly = Assembly("shout", Identities("shout", "c0ffee00"), NodeCounters())
         windows.append(Window("shout", action, assembly, breaker, calls=calls, stopped=stopped))
         return windows[-1]
 
