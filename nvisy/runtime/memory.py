@@ -13,7 +13,7 @@ FORMAT = 1
 _FORMAT = "format"
 _CONFIG = "config"
 _INC = "inc/"
-_LIFE = "life"
+_UNLOGGED = "life"
 _NUMBERING = "numbering/"
 _CERTAIN = "certain/"
 _EPOCH = "epoch"
@@ -83,8 +83,11 @@ class Memory:
         """
         known = {name: self.values.get(_INC + name, b"/0").decode().rpartition("/") for name in topics}
         highest = max((int(inc) for _, _, inc in known.values()), default=0)
-        is_new = any(known[name][0] != topic_id for name, topic_id in topics.items()) or highest <= self.life
-        inc = max(highest, self.life) + 1 if is_new else highest
+        is_new = (
+            any(known[name][0] != topic_id for name, topic_id in topics.items())
+            or highest <= self.unlogged_incarnation
+        )
+        inc = max(highest, self.unlogged_incarnation) + 1 if is_new else highest
         inc = max(inc, at_least)
         noted = {_INC + name: f"{topic_id}/{inc}".encode() for name, topic_id in topics.items()}
         if noted.items() - self.values.items():
@@ -92,18 +95,18 @@ class Memory:
         return inc
 
     @property
-    def life(self) -> int:
-        """How many lives the stage has had without a topic that numbers its changes."""
-        return int(self.values.get(_LIFE, b"0"))
+    def unlogged_incarnation(self) -> int:
+        """The incarnation of the last life of the stage whose changes no topic numbered; 0 where there was none."""
+        return int(self.values.get(_UNLOGGED, b"0"))
 
-    def next_life(self, at_least: int = 0) -> int:
-        """One more life, committed; counted on from the incarnations its topics had before."""
+    def next_unlogged_incarnation(self, at_least: int = 0) -> int:
+        """That of one more such life, committed; counted on from the incarnations its topics had before."""
         incs = [
             int(value.rpartition(b"/")[2]) for name, value in self.values.items() if name.startswith(_INC)
         ]
-        life = max([self.life, *incs, at_least - 1]) + 1
-        self.remember({_LIFE: b"%d" % life})
-        return life
+        inc = max([self.unlogged_incarnation, *incs, at_least - 1]) + 1
+        self.remember({_UNLOGGED: b"%d" % inc})
+        return inc
 
     def numbering(self, topic: str) -> Numbering | None:
         """How a topic of other programs was numbered last."""

@@ -329,7 +329,7 @@ class Work:
         if self._source:
             # Nothing is kept between the source and the sink: what is made of it otherwise has to be read again.
             is_anew = not memory.began_epoch_as(self.seat.config)
-            inc = memory.next_life(at_least)
+            inc = memory.next_unlogged_incarnation(at_least)
             if at_least or self._seating.is_rewound or is_anew:
                 memory.begin_epoch(inc, self.seat.config)
             return inc

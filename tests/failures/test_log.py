@@ -299,7 +299,7 @@ def test_failure_25_without_a_topic_every_life_of_a_stage_is_newer_than_the_one_
     sink, versions = index_in(tmp_path), []
     for count in (1_000, 1):
         with closing(log.session(COPIER)) as session:
-            inc = Memory(session).next_life()
+            inc = Memory(session).next_unlogged_incarnation()
             versions += [Version(inc, off).number for off in range(count)]
     assert versions == sorted(set(versions))
     with closing(sink.open(1)) as writer:

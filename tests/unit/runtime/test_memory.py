@@ -51,8 +51,8 @@ def test_it_is_as_high_as_is_asked_for(state, at_least, topic_id, found):
 
 def test_it_goes_on_from_lives_without_a_topic_and_back(state):
     Memory(state).incarnation({"a": "id"}, 3)
-    assert Memory(state).next_life() == 4
-    assert Memory(state).next_life(at_least=9) == 9
+    assert Memory(state).next_unlogged_incarnation() == 4
+    assert Memory(state).next_unlogged_incarnation(at_least=9) == 9
     assert Memory(state).incarnation({"a": "id"}) == 10
 
 
