@@ -110,7 +110,7 @@ class _Diff:
         former = self._former.get(stage.id) if self._is_same_graph else None
         why = list(self._reasons(stage, former))
         reads = stage.inputs
-        source = next((inlet.node for inlet in stage.inlets if inlet.kind == "source"), "")
+        source = stage.source
         effect: Effect = "reads_again" if why else "same"
         if source and former is not None:
             effect, why = self._source_stage(stage, former, source, why)

@@ -71,6 +71,11 @@ class Stage:
     alone: bool = False
 
     @property
+    def source(self) -> str:
+        """The source node that it runs itself, or empty."""
+        return next((inlet.node for inlet in self.inlets if inlet.kind == "source"), "")
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Topics that it reads."""
         return tuple(inlet.name for inlet in self.inlets if inlet.kind != "source")

@@ -165,9 +165,8 @@ class Observer:
 def _done(copies: Sequence[StageView]) -> _Done:
     """Changes that got through a stage: what its source gave, else how far its topics are read, by partition."""
     stage = copies[0].stage
-    source = next((inlet.node for inlet in stage.inlets if inlet.kind == "source"), "")
-    if source:
-        return {source: sum(view.counters.node(source).emitted for view in copies)}
+    if stage.source:
+        return {stage.source: sum(view.counters.node(stage.source).emitted for view in copies)}
     read: dict[str | TopicPartition, int] = {}
     for view in copies:  # each knows how far all of them are
         for at, offset in view.committed.items():

@@ -18,12 +18,11 @@ from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.flight import Flight, Ticket
 from nvisy.runtime.in_turn import InTurn
+from nvisy.runtime.incarnations import Incarnations, settle
 from nvisy.runtime.key_by_key import KeyByKey
 from nvisy.runtime.listing import ListingReader
-from nvisy.runtime.lookout import Lookout
-from nvisy.runtime.memory import Memory, recalled
+from nvisy.runtime.memory import Memory
 from nvisy.runtime.messages import Send, StageSpec, line
-from nvisy.runtime.numbering import Numbering, numbering_of
 from nvisy.runtime.one_by_one import OneByOne
 from nvisy.runtime.outlet_opening import OutletOpening
 from nvisy.runtime.outlets import Outlet, Patience
@@ -75,7 +74,6 @@ class Work:
         self._life = Life(spec.life, spec.died_of)
         self._gate: OneByOne | None = None
         self._has_moved = False
-        self._ordered: dict[TopicPartition, int] = {}
         self._committed_at = time.monotonic()
 
     def open(self, patience: Patience) -> None:
@@ -137,14 +135,15 @@ class Work:
 
     def start(self, at_least: int) -> None:
         """Open the ends of the stage. Changes that are numbered here get this incarnation at least."""
-        inc = self._number(at_least)
+        settled = settle(self.stage, self.seat, self._log, self._seating, at_least)
+        self._numberings, self._lookout = settled.numberings, settled.lookout
         for sink in self._sinks:
             sink.stamping.open(self.memory)
             if self._speaks_for_idle:
                 sink.stamping.level(self.memory, self._running)
-        self.outlets = self._open_outlets(inc)
+        self.outlets = self._open_outlets(settled.own)
         self._look_into_deaths()
-        self.reader: Reader = self._open_reader(inc)
+        self.reader: Reader = self._open_reader(settled)
         self.replaying = self._open_replaying()
         self._sweeping = Sweeping(
             plan=self._plan,
@@ -214,7 +213,7 @@ class Work:
         """Say when a full pass is through, carry out orders, and keep the position of a quiet stream moving."""
         if self.reader.complete and not self._told:
             self._told = True
-            if self._source:
+            if self.stage.source:
                 self.counters.last_ack_at_us = time.time_ns() // 1000
             self._sweeping.own_sources()
             for numbering in self._numberings.values():
@@ -284,7 +283,7 @@ class Work:
         """What ended the process before this one, if that has come out, goes to the dead letters without being read."""
         positions = self.session.positions() if self.stage.inputs else {}
         self._cases = Cases(self.memory, self.seat.config, positions, self._life)
-        self._suspects = KeyByKey(self.memory, self._source, self._life) if self._source else None
+        self._suspects = KeyByKey(self.memory, self.stage.source, self._life) if self.stage.source else None
         if self._cases.guilty:
             self._quarantine(self._cases.guilty)
 
@@ -310,59 +309,8 @@ class Work:
             self._has_moved = True
             self._send(line("moved"))
 
-    @property
-    def _source(self) -> str:
-        """The source node that this stage runs itself, or nothing."""
-        return next((inlet.node for inlet in self.stage.inlets if inlet.kind == "source"), "")
-
-    def _number(self, at_least: int) -> int:
-        """The incarnation that changes without a version get here; settles the epoch of the stage."""
-        self._numberings = self._number_foreign(at_least)
-        topics = {name: info.id for name in self.stage.outputs if (info := self._log.describe(name))}
-        memory = self.memory
-        if topics and (self._source or self.stage.alone):
-            inc = memory.incarnation(topics, at_least)
-            if self.stage.alone and memory.epoch not in (0, inc):
-                self._seating.start_over()  # every decision is made, and written, anew
-            self.memory.begin_epoch(inc)
-            return inc
-        if self._source:
-            # Nothing is kept between the source and the sink: what is made of it otherwise has to be read again.
-            is_anew = not memory.began_epoch_as(self.seat.config)
-            inc = memory.next_unlogged_incarnation(at_least)
-            if at_least or self._seating.is_rewound or is_anew:
-                memory.begin_epoch(inc, self.seat.config)
-            return inc
-        return 0
-
-    def _number_foreign(self, at_least: int) -> Mapping[str, Numbering]:
-        """How the topics of other programs that the stage reads are numbered, by name."""
-        names = [inlet.name for inlet in self.stage.inlets if inlet.kind == "foreign"]
-        infos = {name: info for name in names if (info := self._log.describe(name)) is not None}
-        now_ms, anew = time.time_ns() // 1_000_000, False
-        numberings: dict[str, Numbering] = {}
-        for name, info in infos.items():
-            before, certain = self.memory.numbering(name), self.memory.certain(name)
-            if before is None:
-                before, certain = recalled(self._log, self.seat.graph, name)
-            numberings[name] = numbering_of(info, before, at_least, certain, now_ms)
-            anew = anew or (before is not None and before.read_whole != numberings[name].read_whole)
-        if anew:
-            self._seating.start_over()
-        back: dict[TopicPartition, int] = {}
-        for name, info in infos.items():
-            here = {at.partition: place for at, place in self.session.positions().items() if at.topic == name}
-            numberings[name] = numberings[name].read_from(here)
-            back |= numberings[name].begins_again(info)
-            self._ordered |= numberings[name].to_be_ordered(info)
-        self._seating.go_back(back)
-        for numbering in numberings.values():
-            self.memory.is_numbered(numbering)
-        self._lookout = Lookout(self._log, numberings, self.session.positions() if numberings else {})
-        return numberings
-
-    def _open_reader(self, inc: int) -> Reader:
-        if source := self._source:
+    def _open_reader(self, settled: Incarnations) -> Reader:
+        if source := self.stage.source:
             opening = SourceOpening(
                 checked=self._checked,
                 spec=self._spec,
@@ -377,20 +325,21 @@ class Work:
             )
             topic = self.stage.outputs[0] if self.stage.outputs else ""
             origin = topic or f"{self._log.id}/{self.seat.config}"
-            return opening.open(source, topic, origin, inc, self.counters.node(source))
-        numberings = self._numberings
+            return opening.open(source, topic, origin, settled.own, self.counters.node(source))
         decoders = {inlet.name: self._decoder(inlet) for inlet in self.stage.inlets}
         polled: Polled = self.session
-        if self._ordered:
-            polled = InTurn(self.session, numberings, self._ordered)
+        if settled.ordered:
+            polled = InTurn(self.session, settled.numberings, settled.ordered)
         suspected = self._cases.suspected(lambda: self._ends(self.stage.inputs))
         if suspected or self._cases.guilty:
             polled = self._gate = OneByOne(polled, self._cases, suspected, skipped=self._cases.guilty)
-        return TopicReader(polled, decoders, self._ends([*numberings]) if numberings else None)
+        return TopicReader(
+            polled, decoders, self._ends([*settled.numberings]) if settled.numberings else None
+        )
 
     def _open_replaying(self) -> Replaying | None:
         """What tries dead letters again; nothing where the stage runs a source, and that has to be read again."""
-        if self._source:
+        if self.stage.source:
             return None
         replaying = Replaying(
             self._settings.open_log,
