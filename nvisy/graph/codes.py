@@ -178,6 +178,10 @@ NV1522 halves of one document in two topics
 Ways that start at one source meet again at this node, but come to it through different topics, so that a
 part of a document could be taken for the whole. Set "topic": false on the edges between the parting and
 this node.
+
+NV1523 a source that is not alone in its stage
+A stage that runs a source reads nothing else. A topic follows every source unless its edge says "topic": false,
+which is for a source whose data meets no other on its way to the next topic. Take "topic": false from the edge.
 """
 
 

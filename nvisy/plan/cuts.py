@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from nvisy.errors import GraphError
 from nvisy.graph.diamonds import inside_diamonds
 from nvisy.graph.model import Edge, Graph
 from nvisy.graph.wiring import Wiring
@@ -51,6 +53,9 @@ def cut_edges(graph: Graph, traits: Callable[[str], Traits]) -> list[Why | None]
     own `topic` decides; without it, after every source, after what a model made, and before each sink where there are
     several. Between a branch or fan-out and where its ways meet again nothing is cut, since half a change must never
     be kept as if it were the whole: what would be cut there is cut behind the meeting point.
+
+    Raises:
+        GraphError: A source would run in one stage with another one, or with what a topic brings.
     """
     wiring = Wiring.of_graph(graph)
     inside = inside_diamonds(wiring).edges
@@ -79,12 +84,51 @@ def cut_edges(graph: Graph, traits: Callable[[str], Traits]) -> list[Why | None]
                 }
         return next((why for why, holds in reasons.items() if holds), None)
 
-    return [cut(place, edge) for place, edge in enumerate(graph.edges)]
+    cuts = [cut(place, edge) for place, edge in enumerate(graph.edges)]
+    _refuse_company(graph, cuts, [node.id for node in graph.nodes if traits(node.id).source])
+    return cuts
 
 
 def first(reasons: Sequence[Why]) -> Why:
     """The reason to give for a topic that lies on several edges."""
     return min(reasons, key=list(Why).index)
+
+
+def _refuse_company(graph: Graph, cuts: Sequence[Why | None], sources: Sequence[str]) -> None:
+    """A stage that runs a source reads nothing else: what it has passed over, and died of, is told by that source."""
+    edges = list(zip(graph.edges, cuts, strict=True))
+    beside: dict[str, list[str]] = defaultdict(list)
+    for edge, why in edges:
+        if why is None:
+            beside[edge.from_].append(edge.to)
+            beside[edge.to].append(edge.from_)
+    company: dict[str, list[str]] = {}
+    for source in sources:
+        stage = _reachable(source, beside)
+        entering = [edge.from_ for edge, why in edges if why is not None and edge.to in stage]
+        company[source] = [*(one for one in sources if one in stage and one != source), *entering]
+    faults = [
+        graph.origin.fault(
+            "NV1523",
+            f'the source "{edge.from_}" would run in one stage with what comes from "{company[edge.from_][0]}"',
+            f"/edges/{place}",
+            'take "topic": false from this edge',
+        )
+        for place, (edge, why) in enumerate(edges)
+        if why is None and company.get(edge.from_)
+    ]
+    if faults:
+        raise GraphError(faults)
+
+
+def _reachable(start: str, beside: Mapping[str, Sequence[str]]) -> set[str]:
+    found, waiting = set[str](), [start]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += beside.get(node, ())
+    return found
 
 
 def _meeting(wiring: Wiring, edge: Edge) -> str:

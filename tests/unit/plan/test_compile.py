@@ -136,6 +136,19 @@ def test_two_sources_that_meet_are_a_union() -> None:
     assert plan.stage("text").upstream == ("left", "right")
 
 
+@pytest.mark.parametrize(("others", "count"), [(False, 2), (None, 1)])
+def test_a_source_runs_in_a_stage_alone_or_its_edge_is_refused(others: bool | None, count: int) -> None:
+    edges = [
+        {"from": "files", "to": "text", "topic": False},
+        {"from": "others", "to": "text", "topic": others},
+    ]
+    with pytest.raises(
+        GraphError, match='NV1523  the source "files" would run in one stage with what comes'
+    ) as error:
+        plan_of({"others": SOURCE, **LINE}, *edges, "text>chunk", "chunk>embed", "embed>index")
+    assert [fault.pointer for fault in error.value.faults] == ["/edges/0", "/edges/1"][:count]
+
+
 def test_each_port_of_a_branch_to_sinks_is_a_topic_of_its_own() -> None:
     nodes = {**LINE, "route": BRANCH, "other": OTHER}
     plan = plan_of(
