@@ -11,7 +11,7 @@ INSTALL := test -t 1 || quiet=--quiet; $(BIN)/python -m pip install $$quiet --di
 SOURCES := nvisy connectors tests conftest.py $(wildcard bench dataflows)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test faults mutations soak bench demo follow fmt lock clean
+.PHONY: help setup check test faults mutations soak bench demo follow rebuild fmt lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -58,6 +58,9 @@ demo: setup  ## documents become searchable vectors, in a temporary folder
 
 follow: setup  ## rows of a table change, and what a search finds changes with them
 	$(BIN)/python dataflows/code/follow_a_table.py
+
+rebuild: setup  ## another model under a live index, and a reader that does not notice
+	$(BIN)/python dataflows/code/rebuild_index.py
 
 fmt: setup  ## formats and mends what can be mended
 	$(BIN)/ruff check --fix $(SOURCES)

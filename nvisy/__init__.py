@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from nvisy.connector.sink import Hit
     from nvisy.graph.model import Graph
     from nvisy.query import embed, records, search
+    from nvisy.rebuilding.live import run
+    from nvisy.rebuilding.rebuild import finish, rebuild, rollback
     from nvisy.runtime.counters import Report
-    from nvisy.runtime.run import run
 
 __all__ = [
     "Graph",
@@ -35,10 +36,13 @@ __all__ = [
     "descent",
     "embed",
     "errors",
+    "finish",
     "lineage",
     "primitives",
+    "rebuild",
     "records",
     "repair",
+    "rollback",
     "run",
     "run_async",
     "search",
@@ -52,10 +56,13 @@ _HOMES = {
     "Report": "nvisy.runtime.counters",
     "descent": "nvisy.audit.lineage",
     "embed": "nvisy.query",
+    "finish": "nvisy.rebuilding.rebuild",
     "lineage": "nvisy.audit.lineage",
+    "rebuild": "nvisy.rebuilding.rebuild",
     "records": "nvisy.query",
     "repair": "nvisy.audit.repair",
-    "run": "nvisy.runtime.run",
+    "rollback": "nvisy.rebuilding.rebuild",
+    "run": "nvisy.rebuilding.live",
     "run_async": "nvisy.asynchronous",
     "search": "nvisy.query",
     "search_async": "nvisy.asynchronous",

@@ -8,6 +8,7 @@ from nvisy.connector.sink import Hit
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph
 from nvisy.query import search
+from nvisy.rebuilding.live import LiveRebuild
 from nvisy.runtime.counters import Report
 from nvisy.runtime.run import Run
 from nvisy.runtime.settings import Settings
@@ -22,7 +23,14 @@ async def run_async(
     settings: Settings | None = None,
 ) -> Report:
     """Run a graph to its end; when the task is cancelled, finish what is in flight first. See `run`."""
-    run = Run(graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, settings=settings)
+    run = Run(
+        graph,
+        follow=follow,
+        allow_mass_delete=allow_mass_delete,
+        adopt=adopt,
+        rebuilder=LiveRebuild,
+        settings=settings,
+    )
     running = asyncio.ensure_future(asyncio.to_thread(run.start))
     try:
         return await asyncio.shield(running)

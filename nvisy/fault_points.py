@@ -111,6 +111,21 @@ class Point(IntEnum):
     SINK_ANSWERED = 64
     """The store has confirmed everything; the position is not committed."""
 
+    LANE_NOTED = 70
+    """A rebuild has noted what it makes, and made nothing."""
+    LANE_FILLED = 71
+    """The new generation holds what the log said when its stages began."""
+    LANE_VERIFIED = 72
+    """It was found to hold what it should; readers see the former one."""
+    SWAP_NOTED = 73
+    """Whoever owns the graph next lets readers see the new one."""
+    SERVED = 74
+    """One sink does; the others, and what is noted, say nothing of it."""
+    DROP_NOTED = 75
+    """A generation is about to be dropped."""
+    DROPPED = 76
+    """One of its collections is gone."""
+
 
 Reached = Callable[[Point, str], None]
 """`(point, stage)`; the stage is empty in the process of a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor
 from nvisy.connector.model import EmbeddingModel
 from nvisy.connector.sink import Hit, Index, Vector
-from nvisy.errors import Refused, UsageError
+from nvisy.errors import NvisyError, Refused, UsageError
 from nvisy.expressions.filter import parse_filter
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, CheckedNode, check
+from nvisy.runtime.generations import generations_of
 from nvisy.runtime.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 MOST_RECORDS = 2**31 - 1
 """More than any store holds; a larger number does not fit into what every store calls a limit."""
@@ -52,7 +56,7 @@ def search(
     checked = _checked(graph)
     node = _sink(checked, sink)
     with closing(_index(checked, node, settings)) as index:
-        vector = _embedded(question, checked, checked.nodes[node], index)
+        vector = _embedded(question, checked, node, index, settings)
         return list(index.search(vector, min(k, MOST_RECORDS), where))
 
 
@@ -81,7 +85,7 @@ def embed(
     checked = _checked(graph)
     node = _sink(checked, sink)
     with closing(_index(checked, node, settings)) as index:
-        vector: list[float] = _embedded(question, checked, checked.nodes[node], index).tolist()
+        vector: list[float] = _embedded(question, checked, node, index, settings).tolist()
         return vector
 
 
@@ -161,21 +165,50 @@ def _index(checked: CheckedGraph, node: str, settings: Settings | None) -> Index
     return index
 
 
-def _embedded(question: str, checked: CheckedGraph, sink: CheckedNode, index: Index) -> Vector:
-    assert sink.incoming is not None
-    ours = sink.incoming.model
+def _embedded(
+    question: str, checked: CheckedGraph, sink: str, index: Index, settings: Settings | None
+) -> Vector:
+    incoming = checked.nodes[sink].incoming
+    assert incoming is not None
+    ours = incoming.model
     if not ours:
         raise UsageError(
-            f"the vectors of sink {sink.node.id!r} are not made in this graph, so no model is known to ask with"
+            f"the vectors of sink {sink!r} are not made in this graph, so no model is known to ask with"
         )
-    if index.model != ours:
-        raise Refused(
-            f"sink {sink.node.id!r} holds vectors of {index.model or 'an unknown model'}, and the graph embeds with "
-            f"{ours}: their distances mean nothing; run the graph first, or give it a collection of its own"
-        )
-    with closing(_model(checked, ours)) as model:
+    if (index.model, index.dimensions) != (ours, incoming.dimensions):
+        made_by = _graph_of(index, checked, sink, settings or Settings.from_environ())
+        if made_by is None:
+            theirs = index.model or "an unknown model"
+            if theirs == ours:
+                theirs, ours = (f"{ours}, {n} dimensions" for n in (index.dimensions, incoming.dimensions))
+            raise Refused(
+                f"sink {sink!r} holds vectors of {theirs}, and the graph embeds with {ours}: their "
+                f"distances mean nothing; `nvisy rebuild` builds an index of {ours}"
+            )
+        checked = made_by
+    with closing(_model(checked, index.model)) as model:
         vector: Vector = model.embed([question]).vectors[0]
         return vector
+
+
+def _graph_of(index: Index, checked: CheckedGraph, sink: str, settings: Settings) -> CheckedGraph | None:
+    """The version of the graph that makes vectors such as an index of a sink holds, where its log knows one.
+
+    It is another one than the caller has while an index is built anew, and after that for who has not read the graph
+    again.
+    """
+    try:
+        with closing(settings.open_log()) as log:
+            living = generations_of(log, checked.graph.id).living
+        versions = [one.checked(checked, settings) for one in living.values()]
+    except NvisyError as error:
+        _log.debug("no other version of graph %s is known: %s", checked.graph.id, error)
+        return None
+    for version in versions:
+        shape = version.nodes[sink].incoming if sink in version.nodes else None
+        if shape is not None and (shape.model, shape.dimensions) == (index.model, index.dimensions):
+            return version
+    return None
 
 
 def _model(checked: CheckedGraph, name: str) -> EmbeddingModel:

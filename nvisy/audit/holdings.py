@@ -184,8 +184,9 @@ class Holdings:
         return content_hash(self.stage.config, *(ids[name] for name in self.stage.sinks))[:12]
 
     def _index(self, sink: str) -> Index:
-        _, opened = open_sink(self._checked, sink, self._settings.state)
-        return opened.index()
+        generation = self.stage.generation(sink)
+        _, opened = open_sink(self._checked, sink, self._settings.state, generation)
+        return opened.index(own=True) if opened.capabilities.generations else opened.index()
 
     def _lanes(self) -> Iterator[tuple[str, str]]:
         return ((source, lane_of(self._plan.graph, self.sink, source)) for source in self.sources)
@@ -228,7 +229,14 @@ class Holdings:
             if (info := self._log.describe(topic)) is None:
                 continue
             start = {
-                partition: self._read_up_to.get(TopicPartition(topic, partition), first)
+        begins = {
+            (inlet.name, partition): offset
+            for inlet in self.stage.inlets
+            for partition, offset in inlet.starts
+        }
+                partition: self._read_up_to.get(
+                    TopicPartition(topic, partition), max(first, begins.get((topic, partition), 0))
+                )
                 for partition, first in info.start.items()
             }
             if all(start[partition] >= end for partition, end in info.end.items()):

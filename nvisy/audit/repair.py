@@ -23,8 +23,8 @@ from nvisy.connector.sink import RecordSet, Writer
 from nvisy.errors import Refused
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, check
-from nvisy.plan.compile import compile_graph
 from nvisy.query import sinks_to_ask
+from nvisy.runtime.generations import plan_of
 from nvisy.runtime.run import owner_name
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import take_over
@@ -106,13 +106,13 @@ def repair(
     """
     checked = graph if isinstance(graph, CheckedGraph) else check(graph)
     settings = settings or Settings.from_environ()
-    plan = compile_graph(checked)
-    report = RepairReport(plan.graph)
+    report = RepairReport(checked.graph.id)
     started = time.monotonic()
     with closing(settings.open_log()) as log:
         sinks = sinks_to_ask(checked, sink)
-        claim = log.claim(plan.graph, owner_name())
+        claim = log.claim(checked.graph.id, owner_name())
         try:
+            plan = plan_of(log, checked)
             for name in sinks:
                 with closing(Holdings(checked, plan, name, log, settings)) as holdings:
                     verifying = Verifying(holdings, log, plan, settings, found or (lambda _drift: None))
@@ -152,7 +152,16 @@ class _Mending:
         if not ledger.n_wrong:
             return
         state, token, name = self._settings.state, self._claim.token, self._holdings.sink
-        sink = take_over(self._checked, name, self._log.id, state, token=token, slot=0, adopt=False)
+        sink = take_over(
+            self._checked,
+            name,
+            self._log.id,
+            state,
+            token=token,
+            slot=0,
+            adopt=False,
+            generation=self._holdings.stage.generation(name),
+        )
         with closing(sink.writer):
             for topic in self._holdings.topics:
                 self._write(sink.writer, self._said_in(ledger, topic))

@@ -20,9 +20,9 @@ from nvisy.audit.judging import Drift, Head, HeldFingerprint, Kind
 from nvisy.audit.ledger import EXPECTED, HEAD, NOWHERE, RECORD, UNKNOWN, Ledger, Place
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, check
-from nvisy.plan.compile import compile_graph
 from nvisy.plan.model import Plan
 from nvisy.query import sinks_to_ask
+from nvisy.runtime.generations import plan_of
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.view import last_view
 from nvisy.topics.log import Log, TopicPartition
@@ -129,8 +129,7 @@ def verify(
     """
     checked = graph if isinstance(graph, CheckedGraph) else check(graph)
     settings = settings or Settings.from_environ()
-    plan = compile_graph(checked)
-    report = Report(plan.graph)
+    report = Report(checked.graph.id)
     started = time.monotonic()
 
     def note(drift: Drift) -> None:
@@ -140,6 +139,7 @@ def verify(
             found(drift)
 
     with closing(settings.open_log()) as log:
+        plan = plan_of(log, checked)
         for name in sinks_to_ask(checked, sink):
             with closing(Holdings(checked, plan, name, log, settings)) as holdings:
                 report.sinks.append(Verifying(holdings, log, plan, settings, note).run(patience_s))

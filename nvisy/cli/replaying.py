@@ -14,10 +14,10 @@ from nvisy.cli.letters import refuse_unknown
 from nvisy.cli.logs import log_to_stderr
 from nvisy.cli.output import one_line, say, say_json
 from nvisy.cli.run import DEGRADED, Task, summary
-from nvisy.plan.compile import compile_graph
 from nvisy.runtime.asking import Asking, not_readable_again
 from nvisy.runtime.counters import Report
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
+from nvisy.runtime.generations import plan_of
 from nvisy.runtime.requests import CLOSED, Answer
 from nvisy.runtime.selection import Selection
 from nvisy.runtime.settings import Settings
@@ -40,7 +40,7 @@ def replay_letters(path: Path, chosen: Selection, *, as_json: bool) -> None:
     with closing(Settings.from_environ().open_log()) as log:
         refuse_unknown(chosen, checked.graph, open_entries(log, checked.graph.id))
         asking = Asking(log, checked.graph.id, "replay", chosen)
-        refused = not_readable_again(checked, compile_graph(checked), asking.letters)
+        refused = not_readable_again(checked, plan_of(log, checked), asking.letters)
         for letter, why in refused:
             typer.echo(f"nvisy: {letter.id}: {why}", err=True)
         asking.leave_out(letter for letter, _ in refused)

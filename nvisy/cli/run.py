@@ -18,6 +18,7 @@ from nvisy.cli.logs import log_to_stderr
 from nvisy.cli.output import say, say_json
 from nvisy.cli.progress import Progress, progress
 from nvisy.graph.model import Graph
+from nvisy.rebuilding.live import LiveRebuild
 from nvisy.runtime.counters import Report
 from nvisy.runtime.run import MAX_WORKERS, Run
 
@@ -98,7 +99,7 @@ class Task:
             checked = checked_graph(self._path)
             self._graph = checked.graph
             with progress() as self._seen:
-                self._run = Run(checked, watch=self._seen.watch, **self._options)
+                self._run = Run(checked, watch=self._seen.watch, rebuilder=LiveRebuild, **self._options)
                 if self._signal:
                     self._run.stop()
                 return self._run.start()

@@ -10,7 +10,7 @@ from nvisy.cli.graphs import AsJson, GraphFile, checked_graph
 from nvisy.cli.letters import when
 from nvisy.cli.output import one_line, printable, say, say_json, say_table
 from nvisy.connector.descriptor import Fact
-from nvisy.plan.compile import compile_graph
+from nvisy.runtime.generations import plan_of
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.source_health import source_health
 from nvisy.runtime.status import GraphStatus, StageStatus, status_of
@@ -25,9 +25,8 @@ def command(graph: GraphFile, as_json: AsJson = False) -> None:
     reached.
     """
     checked, settings = checked_graph(graph), Settings.from_environ()
-    plan = compile_graph(checked)
     with closing(settings.open_log()) as log:
-        status = status_of(log, plan)
+        status = status_of(log, plan_of(log, checked))
     sources = source_health(checked, settings)
     if as_json:
         say_json({**status.as_json(), "sources": sources})
@@ -74,6 +73,13 @@ def _remarks(status: GraphStatus) -> Iterator[str]:
         yield f"the last run failed: {one_line(status.error, 200)}"
     if status.graph_changed:
         yield f"the {'run is' if status.running else 'last run was'} of another version of the graph"
+    if status.rebuild:
+        yield f"a rebuild is {status.rebuild}: readers see generation {status.generation} of the index"
+    if status.kept_generation:
+        yield (
+            f"readers see generation {status.generation} of the index; generation {status.kept_generation} is kept for"
+            " a way back, until `nvisy rebuild --finish`"
+        )
     if status.running and status.said_s_ago is None:
         yield "the run has not said anything about itself yet"
     elif status.is_stale and status.said_s_ago is not None:

@@ -102,7 +102,7 @@ class CheckedGraph:
         """A fault at a place of the graph, for those who find one later."""
         return self.graph.origin.fault(code, message, pointer, hint)
 
-    def context(self, node_id: str, state: Path) -> Context:
+    def context(self, node_id: str, state: Path, generation: int = 1) -> Context:
         """What a node's descriptor builds it with; a source, which nothing reaches, sees what it yields."""
         checked = self.nodes[node_id]
         shape = checked.incoming or checked.outgoing
@@ -113,7 +113,7 @@ class CheckedGraph:
             model = self.catalog.open_model(name, given, timeout_ms=self._timeout_ms(checked.node))
             return limited(model, checked.limits, state, self._connection_id(checked.node, name))
 
-        return Context(self.folder, state, opened, shape, self.graph.id, node_id)
+        return Context(self.folder, state, opened, shape, self.graph.id, node_id, generation=generation)
 
     def _timeout_ms(self, node: Node) -> int | None:
         return node.timeout.node_timeout_ms if isinstance(node, ActionNode) else None

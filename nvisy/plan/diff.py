@@ -150,7 +150,7 @@ class _Diff:
         yield from (f"it reads {topic}" for topic in stage.inputs if topic not in former.inputs)
         yield from (f"{sink} is a new sink" for sink in stage.sinks if sink not in former.sinks)
         for sink in stage.sinks:
-            if sink in former.sinks and _place(self._old, sink) != _place(self._new, sink):
+            if sink in former.sinks and place_of(self._old, sink) != place_of(self._new, sink):
                 yield f"{sink} writes into another collection"
         are_same = set(former.nodes) == set(stage.nodes) and not any(map(self._is_another, stage.nodes))
         if former.config != stage.config and are_same:
@@ -202,12 +202,12 @@ class _Diff:
             kept = f'"log": {{"partitions": {before.partitions}}}'
             yield f"its topics have {before.partitions} partitions, and keep them: set {kept}"
         for sink in _sinks(after):
-            if _place(self._new, sink) not in {_place(self._old, one) for one in _sinks(before)}:
+            if place_of(self._new, sink) not in {place_of(self._old, one) for one in _sinks(before)}:
                 continue
             if not self._is_same_graph:
                 yield f'{sink}: its collection belongs to the graph {before.graph!r}: give it another "collection"'
             elif sink in self._old.nodes and (what := self._other_vectors(sink)):
-                yield f'{sink}: its collection holds vectors of {what}: give it another "collection"'
+                yield f"{sink}: its collection holds vectors of {what}: `nvisy rebuild` builds it anew beside that one"
 
     def _other_vectors(self, sink: str) -> str:
         old, new = self._old.nodes[sink].incoming, self._new.nodes[sink].incoming
@@ -233,7 +233,7 @@ def _sinks(plan: Plan) -> list[str]:
     return [sink for stage in plan.stages for sink in stage.sinks]
 
 
-def _place(graph: CheckedGraph, sink: str) -> Hashable:
+def place_of(graph: CheckedGraph, sink: str) -> Hashable:
     """Where the records of a sink go."""
     found = graph.nodes[sink]
     assert isinstance(found.descriptor, SinkDescriptor)

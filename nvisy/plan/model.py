@@ -25,11 +25,13 @@ class Inlet:
             that other programs fill, and `node` is the source node that names it.
         name: The source node, or the topic.
         node: The source node, or the node that fills the topic.
+        starts: Partitions of the topic that are not read from their beginning, each with its first offset.
     """
 
     kind: Literal["source", "topic", "foreign"]
     name: str
     node: str
+    starts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,13 @@ class Outlet:
             sink node one event per primitive.
         name: The topic, or the sink node: unique in the plan's stage.
         node: The node whose output it is, or the sink node.
+        generation: Of the collection that a sink node writes.
     """
 
     kind: Literal["topic", "sink", "foreign"]
     name: str
     node: str
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,10 @@ class Stage:
     def sinks(self) -> tuple[str, ...]:
         """Sink nodes that it writes to."""
         return tuple(outlet.node for outlet in self.outlets if outlet.kind == "sink")
+
+    def generation(self, sink: str) -> int:
+        """Which generation of its collection a sink node of the stage writes."""
+        return next(outlet.generation for outlet in self.outlets if outlet.node == sink)
 
     def into(self, name: str) -> tuple[Wire, ...]:
         """The wires that end at a node or outlet, in the order of the graph's edges."""

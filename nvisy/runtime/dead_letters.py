@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -139,12 +139,17 @@ def open_of_stage(log: Log, graph: str, stage: str) -> dict[bytes, OpenEntry]:
     return found
 
 
-def gone(letters: Iterator[DeadLetter], plan: Plan) -> Iterator[DeadLetter]:
-    """Those of a stage, an outlet or a source that the graph no longer has: nothing can pass there any more."""
+def gone(letters: Iterator[DeadLetter], plan: Plan, kept: Collection[str] = ()) -> Iterator[DeadLetter]:
+    """Those of a stage, an outlet or a source that the graph no longer has: nothing can pass there any more.
+
+    `kept`: ids of stages that another generation of the graph has, and that may run again.
+    """
     ways = {
         (stage.id, outlet.name): plan.sources_of(stage) for stage in plan.stages for outlet in stage.outlets
     }
     for letter in letters:
+        if letter.stage in kept and not any(stage.id == letter.stage for stage in plan.stages):
+            continue
         sources = ways.get((letter.stage, letter.outlet))
         was_decoded = letter.node != letter.place.at.topic  # else nobody knows what source it is from
         if sources is None or (was_decoded and letter.source not in sources):

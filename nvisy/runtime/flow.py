@@ -128,7 +128,7 @@ def build_flow(
         writing.raise_error()
         return reading.take(TAKE_S)
 
-    flow = Dataflow(stage.id)
+    flow = Dataflow(stage.id.replace(".", "-"))  # of another generation than the first
     ended = trap.around(through, True)
     entry = op.input("read", flow, _Source(trap.around(read, ()), ended))
     ports: dict[tuple[str, str], Stream[Any]] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import orjson
@@ -35,6 +35,7 @@ class StageSpec:
         hang_s: Seconds without anything moving after which the process is taken to hang.
         life: Which process of the stage this is in its run, from 1.
         died_of: What the one before died of, if it did not say itself why it ended.
+        layout: The names that the plan has at the log and in stores: a `plan.generations.Layout`, as JSON.
     """
 
     graph: str
@@ -56,6 +57,7 @@ class StageSpec:
     hang_s: float = 120.0
     life: int = 1
     died_of: str = ""
+    layout: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """One line."""

@@ -61,7 +61,7 @@ class OutletOpening:
 
     def _deduplicating(self, topic: TopicOutlet) -> Outlet:
         graph, node = self.checked.graph.id, self.stage.nodes[0]
-        owners = FirstOwner(self.state / "owners" / f"{graph}.{node}.{self.config}.db")
+        owners = FirstOwner(self.state / "owners" / f"{graph}.{self.stage.id}.{self.config}.db")
 
         def records() -> Iterator[tuple[Ticket, Change]]:
             for inlet in self.stage.inlets:

@@ -12,13 +12,13 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from nvisy.errors import NvisyError, Refused
 from nvisy.plan.model import Plan
 from nvisy.runtime import dead_letters
-from nvisy.runtime.requests import Answers, Inbox, Request, answered
+from nvisy.runtime.requests import ABOUT_GENERATIONS, Answers, Inbox, Request, answered
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.view import Observer, RunSaid, as_state, hosts_seat, owners_seat
@@ -43,8 +43,13 @@ class OwningThread:
         requests: Sequence[Request],
         *,
         is_owner: bool = True,
+        kept: Collection[str] = (),
     ) -> None:
-        """`said`: what does not change while the run goes on. `requests`: those that stand when it begins."""
+        """`said`: what does not change while the run goes on. `requests`: those that stand when it begins.
+
+        `kept`: ids of stages of other generations, whose dead letters stay open.
+        """
+        self._kept = kept
         self._is_owner = is_owner
         self._settings = settings
         self._plan = plan
@@ -52,6 +57,8 @@ class OwningThread:
         self._observer = Observer()
         self._views: Mapping[str, StageView] = {}
         self._came: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._orders: dict[str, Request] = {}
+        self._carried_out: set[str] = set()
         self._standing = self._first = tuple(requests)
         self._ended = threading.Event()
         self._error = ""
@@ -71,6 +78,14 @@ class OwningThread:
         while not self._came.empty():
             came.append(self._came.get())
         return came
+
+    def order(self) -> Request | None:
+        """What is asked about the generations of the graph, the first of it; it stands until `carried_out`."""
+        return next((order for order in list(self._orders.values())), None)
+
+    def carried_out(self, order: Request) -> None:
+        """It is, or never will be."""
+        self._carried_out.add(order.id)
 
     def standing_requests(self) -> Sequence[Request]:
         """Those that are not carried out yet."""
@@ -106,10 +121,12 @@ class OwningThread:
                 owners_seat(graph) if self._is_owner else hosts_seat(graph, self._said.host)
             )
             desk = _Desk(log, session, self._plan, is_owner=self._is_owner)
-            desk.close_gone()
+            desk.close_gone(self._kept)
             while True:
                 is_last = self._ended.is_set()
                 came = desk.take()
+                desk.answer(set(self._carried_out))
+                self._orders = {order.id: order for order in desk.orders()}
                 self._standing = (
                     *self._first,
                     *desk.standing(),
@@ -140,18 +157,20 @@ class _Desk:
         self._last: RunSaid | None = None
         self._published_at = 0.0
 
-    def close_gone(self) -> None:
+    def close_gone(self, kept: Collection[str]) -> None:
         """Close the dead letters whose way through the graph is no more."""
         if not self._is_owner:
             return
         graph, partitions = self._plan.graph, self._plan.partitions
-        gone = list(dead_letters.gone(dead_letters.open_entries(self._log, graph), self._plan))
+        gone = list(dead_letters.gone(dead_letters.open_entries(self._log, graph), self._plan, kept))
         self._write([dead_letters.closing(graph, one.record_key, "gone", partitions) for one in gone])
 
     def take(self) -> Sequence[Request]:
         """New requests."""
         came = self._inbox.poll()
         for request in came if self._is_owner else ():
+            if request.kind in ABOUT_GENERATIONS:
+                continue
             self._answers[request.id] = Answers(self._log, self._plan.graph, request.letters)
         return came
 
@@ -167,6 +186,18 @@ class _Desk:
         for request in done:
             del standing[request.id], self._answers[request.id]
         return tuple(standing.values())
+
+    def orders(self) -> Sequence[Request]:
+        """What is asked about the generations of the graph, and stands."""
+        standing = self._inbox.standing.values()
+        return [one for one in standing if one.kind in ABOUT_GENERATIONS] if self._is_owner else []
+
+    def answer(self, orders: Collection[str]) -> None:
+        """These are carried out."""
+        done = [order for order in self.orders() if order.id in orders]
+        self._write([answered(self._plan.graph, order) for order in done])
+        for order in done:
+            del self._inbox.standing[order.id]
 
     def publish(self, said: RunSaid) -> None:
         """Say how the run is, if it is otherwise than before or that was said a while ago."""

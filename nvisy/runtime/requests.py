@@ -1,16 +1,18 @@
-"""What somebody asks the owner of a graph to do about dead letters: records of the topic `<graph>.requests`.
+"""What somebody asks the owner of a graph to do: records of the topic `<graph>.requests`.
 
 Dead letters are written by the owner alone. A command that finds a run live appends a request, keyed by an id of its
 own; the run polls the topic and hands the request to the stages it is about. Whatever becomes of it shows in the dead
 letters: each entry that it names is closed, or another entry of its key stands in its place. Once that is so for all of
 them, the owner removes the request with a tombstone. So a request outlives the command that made it and the run that
 took it, and to carry it out twice does nothing.
+
+A rebuild is asked for in the same way; what becomes of it stands in the graph's generations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Self
 from uuid import uuid4
 
@@ -23,7 +25,8 @@ from nvisy.topics.log import Append, Log, LogRecord, Seat
 FORMAT = 1
 TRIES = 5
 
-Kind = Literal["replay", "drop"]
+Kind = Literal["replay", "drop", "rebuild", "rollback", "finish"]
+ABOUT_GENERATIONS = frozenset({"rebuild", "rollback", "finish"})
 CLOSED = frozenset({"resolved", "superseded", "dropped", "gone", "closed"})
 """Outcomes after which a dead letter is no more."""
 
@@ -43,11 +46,16 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Something to be done about some dead letters."""
+    """Something to be done about some dead letters, or about the generations of the indexes.
+
+    Attributes:
+        order: Of a request about generations: what there is to know beside its kind.
+    """
 
     kind: Kind
     letters: tuple[Named, ...]
     id: str = ""
+    order: Mapping[str, Any] = field(default_factory=dict)
 
     def of_stage(self, stage: str) -> list[Named]:
         """The letters of one stage."""
@@ -55,7 +63,8 @@ class Request:
 
     def to_json(self) -> bytes:
         """The value of its record."""
-        return orjson.dumps({"format": FORMAT, "kind": self.kind, "letters": as_lists(self.letters)})
+        said = {"format": FORMAT, "kind": self.kind, "letters": as_lists(self.letters)}
+        return orjson.dumps({**said, "order": dict(self.order)} if self.order else said)
 
     @classmethod
     def from_record(cls, record: LogRecord) -> Self:
@@ -70,7 +79,9 @@ class Request:
                 f"topic {record.topic!r} holds a request of format {said.get('format')}, this version of nvisy reads"
                 f" format {FORMAT}: upgrade nvisy"
             )
-        return cls(said["kind"], from_lists(said["letters"]), (record.key or b"").decode())
+        return cls(
+            said["kind"], from_lists(said["letters"]), (record.key or b"").decode(), said.get("order", {})
+        )
 
 
 def as_lists(letters: Iterable[Named]) -> list[list[str]]:
@@ -114,7 +125,7 @@ def _append_once(log: Log, seat: Seat, records: Sequence[Append]) -> None:
 
 def ask(log: Log, graph: str, request: Request) -> Request:
     """Leave a request for the owner. Returns it with its id."""
-    asked = Request(request.kind, request.letters, uuid4().hex[:12])
+    asked = replace(request, id=uuid4().hex[:12])
     log.create(requests_topic(graph), 1)
     record = Append(requests_topic(graph), 0, asked.id.encode(), asked.to_json())
     append_outside(log, graph, "/requests", [record])

@@ -6,8 +6,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 from uuid import uuid4
 
 from nvisy.errors import Refused, Unreachable, UsageError
@@ -15,10 +17,19 @@ from nvisy.fault_points import Point, reach
 from nvisy.graph.model import ActionNode, Graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
+from nvisy.plan.generations import FIRST, Layout
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime import dead_letters
 from nvisy.runtime.counters import Report, StageCounters, State
 from nvisy.runtime.fork_server import STAGES
+from nvisy.runtime.generations import (
+    Generation,
+    Generations,
+    complete_swap,
+    generations_of,
+    note,
+    plan_under,
+)
 from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
@@ -39,8 +50,66 @@ MAX_WORKERS = 256
 SOON_S = 3.0
 """A run that was replaced knows it by then."""
 LOOK_S = 0.5
+RECLAIM_S = 30.0
+"""So long a run that made a swap waits for the claim, if somebody was quicker to take it."""
 
 Watch = Callable[[Plan, Mapping[str, StageView]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Another generation than the one that readers see.
+
+    Attributes:
+        layout: The names under which it runs.
+        sweep: By stage, where what fills its topics does not run: what has to be removed behind it, by source.
+        is_beside: Another run of this process owns the graph, takes requests and says how it is.
+    """
+
+    layout: Layout
+    sweep: Mapping[str, Mapping[str, int]]
+    is_beside: bool = False
+
+
+class Beside(Protocol):
+    """Another generation that is brought up while a run goes on: see `nvisy.rebuilding.live`."""
+
+    @property
+    def is_ready(self) -> bool:
+        """It holds what the log said a moment ago, and waits for the run's stages to end."""
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is going to become of it."""
+
+    def finish(self, *, swap: bool) -> bool:
+        """Bring in what is left, now that the stages have ended, and note the swap; or leave it as it is.
+
+        Returns whether readers are to see it from the next claim on.
+        """
+
+
+Rebuilder = Callable[[Request, CheckedGraph, Claim, Settings], Beside]
+"""Begins what was asked about the generations of a graph that the caller runs."""
+
+
+class _Silent:
+    """Stands for what an owner does beside its stages, where another run of this process does it."""
+
+    def new_requests(self) -> Sequence[Request]:
+        return ()
+
+    def standing_requests(self) -> Sequence[Request]:
+        return ()
+
+    def watch(self, _views: Mapping[str, StageView]) -> None:
+        pass
+
+    def order(self) -> Request | None:
+        return None
+
+    def carried_out(self, _order: Request) -> None:
+        pass
 
 
 class _Over(Exception):  # noqa: N818 - a state of a claim
@@ -57,7 +126,7 @@ class Run:
     hosts: it has further copies of these stages while another host owns the graph, and owns it when nobody else does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each option
         self,
         graph: Graph | CheckedGraph,
         *,
@@ -67,10 +136,16 @@ class Run:
         workers: int = 1,
         join: bool = False,
         replay: Sequence[Named] = (),
+        stages: Collection[str] | None = None,
+        lane: Lane | None = None,
+        rebuilder: Rebuilder | None = None,
         settings: Settings | None = None,
         watch: Watch = lambda _plan, _views: None,
     ) -> None:
-        """Prepare a run.
+        """Prepare a run; with `stages`, of these alone, by their ids in the graph, on what is in their topics now.
+
+        With `lane` it is of another generation than the one that readers see. With `rebuilder` it carries out what is
+        asked about generations while it goes on.
 
         Raises:
             UsageError: `join` without `follow`, or with `adopt`.
@@ -88,8 +163,17 @@ class Run:
         self._workers = workers
         self._join = join
         self._replay = tuple(replay)
+        self._stages = stages
+        self._only: Collection[str] | None = None
+        self._lane = lane
+        self._rebuilder = rebuilder
+        self._order: Request | None = None
+        self._beside: Beside | None = None
+        self._has_swapped = False
         self._settings = settings or Settings.from_environ()
         self._watch = watch
+        self._names = lane.layout if lane is not None else FIRST
+        self._kept: Collection[str] = ()
         self._supervisor: Supervisor | None = None
         self._stopped = False
 
@@ -112,13 +196,32 @@ class Run:
         STAGES.warm()  # its imports go on while the graph is claimed
         with closing(self._settings.open_log()) as log:
             counters = self._together(log) if self._join else self._alone(log)
-            n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
-        return self._report(counters, n_open, time.monotonic() - started)
+            return self._report(counters, log, time.monotonic() - started)
+
+    def under(self, log: Log, claim: Claim) -> Report:
+        """Run to the end under a claim that the caller holds, and goes on to hold. Raises what `start` does."""
+        started = time.monotonic()
+        return self._report(self._hold(log, claim), log, time.monotonic() - started)
 
     def _alone(self, log: Log) -> StageCounters:
-        claim = log.claim(self.plan.graph, owner_name(), self.plan.hash if self._follow else "")
-        with _released(claim):
-            return self._hold(log, claim)
+        """One claim, or after each swap another one: whoever wrote before has a lower token then."""
+        counters = StageCounters()
+        while True:
+            claim = self._claimed(log)
+            with _released(claim):
+                counters.add(self._hold(log, claim))
+            if not self._has_swapped or self._stopped:
+                return counters
+
+    def _claimed(self, log: Log) -> Claim:
+        until = time.monotonic() + (RECLAIM_S if self._has_swapped else 0.0)
+        while True:
+            try:
+                return log.claim(self.plan.graph, owner_name(), self.plan.hash if self._follow else "")
+            except Refused:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_S)
 
     def _together(self, log: Log) -> StageCounters:
         """A share in one claim after the other, until the run is stopped or fails by itself."""
@@ -151,6 +254,7 @@ class Run:
         """Do what a claim, or a share in it, gives a right to."""
         reach(Point.CLAIMED)
         self._supervisor = None
+        generations = self._lay_out(log, claim)
         if claim.is_owner:
             make_topics(log, self._checked, self.plan)
             reach(Point.TOPICS_MADE)
@@ -168,17 +272,82 @@ class Run:
                 follow=self._follow,
                 requests=owning,
                 holds_claim=lambda: claim.remaining_s() > 0,
+                going=lambda: self._note_graph(log, claim, generations),
                 part=Part(
                     self._workers,
                     claim.host * MAX_WORKERS,
-                    self.plan.below({letter.stage for letter in self._replay}) if self._replay else None,
+                    self._only,
                     joined=not claim.is_owner,
+                    sweep=self._lane.sweep if self._lane is not None else {},
                 ),
                 watch=lambda views: self._see(claim, owning, views),
             )
             if self._stopped:
                 self._supervisor.stop()
-            return self._supervisor.run()
+            self._has_swapped = False
+            try:
+                counters = self._supervisor.run()
+            except BaseException:
+                self._end_beside(swap=False)
+                raise
+            self._has_swapped = self._end_beside(swap=not self._stopped)
+            return counters
+
+    def _attend_order(self, claim: Claim, owning: OwningThread | _Silent) -> None:
+        """Begin what is asked about generations; once what it leads to is ready, the stages end for the swap."""
+        if self._beside is None:
+            self._order = owning.order() if self._follow and claim.is_owner else None
+            if self._order is not None and self._rebuilder is not None:
+                self._beside = self._rebuilder(self._order, self._checked, claim, self._settings)
+        elif self._beside.is_over and self._order is not None:
+            owning.carried_out(self._order)
+            self._end_beside(swap=False)
+        elif self._beside.is_ready and self._supervisor is not None:
+            self._supervisor.stop()
+
+    def _end_beside(self, *, swap: bool) -> bool:
+        beside, self._beside = self._beside, None
+        return beside is not None and beside.finish(swap=swap)
+
+    def _lay_out(self, log: Log, claim: Claim) -> Generations | None:
+        """Settle under which names the graph runs. A swap that somebody died in is completed first."""
+        generations = generations_of(log, self.plan.graph)
+        self._kept = {stage for one in generations.living.values() for stage in one.stages}
+        if self._lane is None:
+            if claim.is_owner and generations.phase == "swapping":
+                generations = complete_swap(log, claim, generations, self._checked, self._settings)
+            self._names = generations.layout
+            if self._has_swapped or self._is_asked_for(log, claim, generations):
+                self._checked = generations.living[generations.current].checked(self._checked, self._settings)
+        self.plan = plan_under(self._checked, self._names)
+        if self._replay:
+            self._only = self.plan.below({letter.stage for letter in self._replay})
+        elif self._stages is not None:
+            self._only = {self._names.stage(stage) for stage in self._stages}
+        return generations if self._lane is None else None
+
+    def _is_asked_for(self, log: Log, claim: Claim, generations: Generations) -> bool:
+        """Whether the run is of the graph that an index is only just being built for, as a request says.
+
+        An owner that died over it is started again with the file as it is by now: it goes on with the graph of the
+        index that readers see, until the other one is built.
+        """
+        now = generations.living.get(generations.current)
+        if now is None or self._rebuilder is None or not self._follow or now.is_of(self._checked):
+            return False
+        wanted = self._checked.graph.to_json()
+        asked = standing(log, self.plan.graph) if claim.is_owner else ()
+        return any(request.order.get("graph") == wanted for request in asked)
+
+    def _note_graph(self, log: Log, claim: Claim, generations: Generations | None) -> None:
+        """Keep the graph that is run now, all of whose stages are ready: a rebuild has to know what it replaces."""
+        if generations is None or not claim.is_owner or self._only is not None:
+            return
+        number, layout = generations.current, generations.layout
+        noted = generations.living.get(number)
+        graph = Generation.of(self._checked, self.plan, layout)
+        if noted != graph:
+            note(log, claim, self.plan.graph, generations.with_generation(number, graph))
 
     def _counted(self) -> StageCounters:
         return self._supervisor.total() if self._supervisor is not None else StageCounters()
@@ -207,8 +376,11 @@ class Run:
             )
 
     @contextmanager
-    def _owning(self, log: Log, claim: Claim) -> Iterator[OwningThread]:
+    def _owning(self, log: Log, claim: Claim) -> Iterator[OwningThread | _Silent]:
         """What the owner does beside, until the run is over."""
+        if self._lane is not None and self._lane.is_beside:
+            yield _Silent()
+            return
         own = [Request("replay", self._replay)] if self._replay else []
         owning = OwningThread(
             self._settings,
@@ -216,6 +388,7 @@ class Run:
             self._said(claim),
             [*own, *standing(log, self.plan.graph)],
             is_owner=claim.is_owner,
+            kept=self._kept,
         )
         owning.start()
         tidying = TidyingThread(self._settings, self.plan, lambda: not self._stopped)
@@ -243,10 +416,11 @@ class Run:
             host=claim.host,
         )
 
-    def _see(self, claim: Claim, owning: OwningThread, views: Mapping[str, StageView]) -> None:
+    def _see(self, claim: Claim, owning: OwningThread | _Silent, views: Mapping[str, StageView]) -> None:
         if claim.is_over:
             raise self._over(claim)
         owning.watch(views)
+        self._attend_order(claim, owning)
         self._watch(self.plan, views)
 
     def _over(self, claim: Claim) -> Exception:
@@ -273,6 +447,7 @@ class Run:
             hang_s=self._hang_s(stage),
             shared=claim.is_shared and stage.is_divisible,
             config=config,
+            layout=self._names.as_json(),
         )
 
     def _hang_s(self, stage: Stage) -> float:
@@ -283,7 +458,8 @@ class Run:
             return self._settings.hang_s
         return max(limit / 1000 for limit in limits if limit is not None) + GRACE_S
 
-    def _report(self, counters: StageCounters, n_open: int, duration_s: float) -> Report:
+    def _report(self, counters: StageCounters, log: Log, duration_s: float) -> Report:
+        n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
         state: State = "degraded" if n_open else "completed"
         if self._stopped and not self._follow:
             state = "cancelled"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from nvisy.errors import DealtAnew, Unreachable
 from nvisy.plan.model import Stage
@@ -32,8 +33,16 @@ class Seating:
     memory: Memory
     is_rewound: bool
 
-    def __init__(self, log: Log, seat: Seat, sinks: Sequence[OpenSink], *, adopt: bool) -> None:
-        """Take the seat, once nobody else takes one beside it.
+    def __init__(
+        self,
+        log: Log,
+        seat: Seat,
+        sinks: Sequence[OpenSink],
+        *,
+        adopt: bool,
+        starts: Mapping[TopicPartition, int] = MappingProxyType({}),
+    ) -> None:
+        """Take the seat, once nobody else takes one beside it. `starts`: where the input begins, if not where it does.
 
         Raises:
             Refused: The state or the input of the stage is not one that it may go on with.
@@ -43,12 +52,13 @@ class Seating:
         self._seat = seat
         self._sinks = sinks
         self._adopt = adopt
+        self._starts = starts
         self._sit()
 
     def start_over(self) -> None:
         """Read the input from its beginning."""
         self.session.close()
-        self.session, self.memory = take_seat(self._log, self._seat, adopt=self._adopt, from_start=True)
+        self._take(from_start=True)
 
     def go_back(self, places: Mapping[TopicPartition, int]) -> None:
         """Read the input from these places, where it was read further."""
@@ -57,7 +67,7 @@ class Seating:
         if back:
             self.session.commit(back)
             self.session.close()
-            self.session, self.memory = take_seat(self._log, self._seat, adopt=self._adopt)
+            self._take()
 
     def keep(self, until: threading.Event) -> None:
         """Keep the seat, also while the partitions of its stage are dealt out among its copies."""
@@ -75,10 +85,15 @@ class Seating:
         """Give up the seat. May be called twice."""
         self.session.close()
 
+    def _take(self, *, from_start: bool = False) -> None:
+        self.session, self.memory = take_seat(
+            self._log, self._seat, adopt=self._adopt, from_start=from_start, begins=self._starts
+        )
+
     def _sit(self) -> None:
         for _ in range(MAX_DEALS):
             try:
-                self.session, self.memory = take_seat(self._log, self._seat, adopt=self._adopt)
+                self._take()
                 self.is_rewound = any(sink.stamping.index_is_older(self.memory) for sink in self._sinks)
                 if self.is_rewound:
                     _logger.warning(
@@ -97,11 +112,19 @@ def seat_config(stage: Stage, sinks: Sequence[OpenSink]) -> str:
     return content_hash(stage.config, *(sink.collection for sink in sinks))[:12] if sinks else stage.config
 
 
-def take_seat(log: Log, seat: Seat, *, adopt: bool, from_start: bool = False) -> tuple[Session, Memory]:
+def take_seat(
+    log: Log,
+    seat: Seat,
+    *,
+    adopt: bool,
+    from_start: bool = False,
+    begins: Mapping[TopicPartition, int] = MappingProxyType({}),
+) -> tuple[Session, Memory]:
     """The session of a stage, and what it remembers.
 
     Its positions start over when it is configured otherwise than it was last (also if it was like this once before),
-    and when `from_start` asks for it. Each partition for itself: copies of the stage come one after the other.
+    and when `from_start` asks for it. Each partition for itself: copies of the stage come one after the other. The
+    input begins where its topics do, or where `begins` says.
     """
     session = log.session(seat, adopt=adopt)
     if adopt:  # or what was adopted would be refused again, where nothing is read from it
@@ -116,8 +139,11 @@ def take_seat(log: Log, seat: Seat, *, adopt: bool, from_start: bool = False) ->
     for topic in seat.inputs:
         if (info := log.describe(topic)) is not None:
             starts |= {TopicPartition(topic, partition): start for partition, start in info.start.items()}
+    starts |= {at: max(starts[at], offset) for at, offset in begins.items() if at in starts}
     back = {
-        at: starts[at] for at, position in positions.items() if at.partition in anew and position > starts[at]
+        at: starts[at]
+        for at, position in positions.items()
+        if at.partition in anew and position != starts[at]
     }
     values = memory.configured(seat.config, {one for one in anew if one is not None})
     session.commit(back, values)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nvisy.connector.descriptor import SinkDescriptor
 from nvisy.connector.sink import Owner, Sink, Writer
+from nvisy.errors import Refused
 from nvisy.graph.validate import CheckedGraph
 from nvisy.runtime.stamps import Stamping
 
@@ -27,24 +28,47 @@ class OpenSink:
     stamping: Stamping
 
 
-def open_sink(checked: CheckedGraph, node: str, state: Path) -> tuple[SinkDescriptor, Sink]:
-    """The sink of a node; connects to nothing yet."""
+def open_sink(
+    checked: CheckedGraph, node: str, state: Path, generation: int = 1
+) -> tuple[SinkDescriptor, Sink]:
+    """The sink of a node, to write this generation of its collection; connects to nothing yet."""
     found = checked.nodes[node]
     assert isinstance(found.descriptor, SinkDescriptor)
-    return found.descriptor, found.descriptor.open(found.params, checked.context(node, state))
+    return found.descriptor, found.descriptor.open(found.params, checked.context(node, state, generation))
+
+
+def serving(checked: CheckedGraph, node: str, state: Path) -> int:
+    """The generation of a sink node's collection that readers see, or will see first."""
+    _, sink = open_sink(checked, node, state)
+    if not sink.capabilities.generations:
+        return 1
+    try:
+        return sink.current() or 1
+    except Refused:  # a user's own collection has but one
+        return 1
 
 
 def take_over(
-    checked: CheckedGraph, node: str, log_id: str, state: Path, *, token: int, slot: int, adopt: bool
+    checked: CheckedGraph,
+    node: str,
+    log_id: str,
+    state: Path,
+    *,
+    token: int,
+    slot: int,
+    adopt: bool,
+    generation: int | None = None,
 ) -> OpenSink:
     """Create or verify the collection of a sink node, and become its writer with this fence token.
+
+    Of the generation that readers see, unless another one is named.
 
     Raises:
         Unreachable: It does not answer.
         Refused: The collection belongs to another graph, or to another log and is not to be adopted.
         Fatal: Its vectors are of another model or have other dimensions.
     """
-    descriptor, sink = open_sink(checked, node, state)
+    descriptor, sink = open_sink(checked, node, state, generation or serving(checked, node, state))
     shape = checked.nodes[node].incoming
     assert shape is not None
     sink.check()

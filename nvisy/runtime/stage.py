@@ -15,9 +15,10 @@ from nvisy.catalog import Catalog
 from nvisy.errors import Transient
 from nvisy.graph.parse import parse as parse_graph
 from nvisy.graph.validate import check
-from nvisy.plan.compile import compile_graph
+from nvisy.plan.generations import Layout
 from nvisy.runtime.ack import AckTracker
 from nvisy.runtime.flow import build_flow, terminals
+from nvisy.runtime.generations import plan_under
 from nvisy.runtime.messages import Send, StageSpec, line
 from nvisy.runtime.outlets import Patience
 from nvisy.runtime.reading import ReadingThread, TopicReader
@@ -116,7 +117,8 @@ class StageRunner:
         with ExitStack() as stack:
             log = settings.open_log()
             stack.callback(log.close)
-            work = Work(spec, checked, compile_graph(checked), log, settings, stack, self._send)
+            plan = plan_under(checked, Layout.from_json(spec.layout))
+            work = Work(spec, checked, plan, log, settings, stack, self._send)
             work.open(self._patience())
             self._work = work
             self._send(line("ready", config=work.seat.config, behind=work.behind))

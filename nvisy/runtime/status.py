@@ -9,6 +9,7 @@ from typing import Any
 
 from nvisy.plan.model import Plan, Stage
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
+from nvisy.runtime.generations import generations_of
 from nvisy.runtime.view import RunSaid, StageSaid, joined_views, last_view
 from nvisy.topics.log import Holder, Log, LogRecord, Seat, TopicPartition
 
@@ -75,6 +76,9 @@ class GraphStatus:
         run_id: Of the live run, else of the last one, or empty.
         said_s_ago: How old the run's own account is, None where there is none; stale after 15 seconds.
         graph_changed: The run is, or was, of another version of the graph than this one.
+        generation: The generation of its indexes that readers see.
+        kept_generation: The one that they saw before, which is kept for a way back; 0 where there is none.
+        rebuild: How far the generation is that is being made: `building`, `swapping`, `dropping`; empty where none is.
         error: What the last run failed of, or empty.
         hosts: Those that have joined the owner, and said something of late.
         dead_letters: The open ones, by node.
@@ -87,6 +91,9 @@ class GraphStatus:
     run_id: str
     said_s_ago: float | None
     graph_changed: bool
+    generation: int
+    kept_generation: int
+    rebuild: str
     error: str
     hosts: tuple[HostStatus, ...]
     stages: tuple[StageStatus, ...]
@@ -109,6 +116,7 @@ def status_of(log: Log, plan: Plan) -> GraphStatus:
         Unreachable: The log does not answer.
     """
     holder, view = log.holder(plan.graph), last_view(log, plan.graph)
+    generations = generations_of(log, plan.graph)
     is_its_own = holder is not None and view is not None and not view.ended and view.owner == holder.owner
     state = "unknown" if holder else "idle"
     others = joined_views(log, plan.graph, view) if view is not None and is_its_own else ()
@@ -122,6 +130,9 @@ def status_of(log: Log, plan: Plan) -> GraphStatus:
         run_id=view.run_id if view and (is_its_own or not holder) else "",
         said_s_ago=_s_ago(view) if view and is_its_own else None,
         graph_changed=view is not None and view.graph_hash != plan.hash,
+        generation=generations.current,
+        kept_generation=generations.kept,
+        rebuild=generations.phase,
         error=view.error if view and not holder else "",
         hosts=tuple(HostStatus(one.owner, one.host, _s_ago(one), tuple(one.stages)) for one in joined),
         stages=tuple(stages),

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
 from nvisy.errors import NvisyError, Refused, Unreachable
@@ -59,12 +59,15 @@ class Part:
         first_slot: The number of the first of these copies.
         only: These stages alone, on what is in their topics now.
         joined: Another host owns the graph: stages that can be divided alone, and nothing that has to be done once.
+        sweep: By stage, where what fills its topics does not run: what full passes have not confirmed there, and has to
+            be removed behind it; by source.
     """
 
     workers: int = 1
     first_slot: int = 0
     only: Collection[str] | None = None
     joined: bool = False
+    sweep: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def has(self, stage: Stage) -> bool:
         """Whether a stage belongs to it."""
@@ -93,16 +96,18 @@ class Supervisor:
         follow: bool,
         requests: Requests,
         holds_claim: Callable[[], bool] = lambda: True,
+        going: Callable[[], None] = lambda: None,
         part: Part = Part(),
         watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
     ) -> None:
-        """Supervise the stages of `plan`, or a part of them."""
+        """Supervise the stages of `plan`, or a part of them. `going` is called when all of them are ready."""
         self._plan = plan
         self._log = log
         self._spec = spec
         self._follow = follow
         self._requests = requests
         self._holds_claim = holds_claim
+        self._going = going
         self._part = part
         self._watch = watch
         self._events: queue.SimpleQueue[tuple[str, int, dict[str, Any]]] = queue.SimpleQueue()
@@ -253,6 +258,7 @@ class Supervisor:
         if all(child.view.status != "starting" for child in self._children.values()):
             if self._inc is None:
                 self._inc = self._incarnation()
+                self._going()
             reach(Point.STAGE_GOES)
             for child in self._children.values():
                 if child.view.status == "ready":
@@ -403,6 +409,8 @@ class Supervisor:
             upstream = child.view.stage.upstream
             if upstream and not any(self._copies(name) for name in upstream):
                 child.ends = self._ends_of(child.view.stage)
+                if child is self._copies(child.view.stage.id)[0]:
+                    child.sweep = self._part.sweep.get(child.view.stage.id, {})
 
     def _drain(self, child: StageProcess) -> None:
         """Tell a copy of a stage where its input ends, if that is known. The one that sweeps then is told last."""

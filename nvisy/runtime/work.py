@@ -96,7 +96,12 @@ class Work:
                 f"stage {stage.id} is another one here than on the host that owns the graph: hosts that share a graph"
                 " need the same functions, and stores that all of them reach"
             )
-        self._seating = Seating(self._log, self.seat, self._sinks, adopt=spec.adopt)
+        starts = {
+            TopicPartition(inlet.name, partition): offset
+            for inlet in stage.inlets
+            for partition, offset in inlet.starts
+        }
+        self._seating = Seating(self._log, self.seat, self._sinks, adopt=spec.adopt, starts=starts)
         self._stack.callback(self._seating.close)
         self._codecs = Codecs(self._checked, self._settings, run=spec.run)
         for name in (*(inlet.name for inlet in stage.inlets if inlet.kind == "topic"), *stage.outputs):
@@ -274,7 +279,14 @@ class Work:
     def _take_over(self, node: str) -> OpenSink:
         spec, state = self._spec, self._settings.state
         sink = take_over(
-            self._checked, node, self._log.id, state, token=spec.token, slot=spec.slot, adopt=spec.adopt
+            self._checked,
+            node,
+            self._log.id,
+            state,
+            token=spec.token,
+            slot=spec.slot,
+            adopt=spec.adopt,
+            generation=self.stage.generation(node),
         )
         self._stack.callback(sink.writer.close)
         return sink

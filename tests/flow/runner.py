@@ -10,12 +10,14 @@ import orjson
 from nvisy.catalog import Catalog
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import check
+from nvisy.rebuilding.live import LiveRebuild
 from nvisy.runtime.run import Run
 
 
 def main() -> None:
     """`runner GRAPH [--follow]`."""
-    run = Run(check(Graph.load(sys.argv[1]), Catalog.installed()), follow="--follow" in sys.argv)
+    checked = check(Graph.load(sys.argv[1]), Catalog.installed())
+    run = Run(checked, follow="--follow" in sys.argv, rebuilder=LiveRebuild)
     signal.signal(signal.SIGTERM, lambda *_: run.stop())
     sys.stdout.buffer.write(orjson.dumps(run.start().as_json()))
 

@@ -31,7 +31,7 @@ class MemoryIndex:
     """An index that notes what it is asked."""
 
     model: str = "local/hash@1"
-    dimensions: int = 256
+    dimensions: int = 64
     asked: list[Any] = field(default_factory=list)
     closed: bool = False
 
