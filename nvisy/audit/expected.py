@@ -142,13 +142,13 @@ class Making:
         while batch := list(islice(records, BATCH)):
             yield from self._batch(batch)
 
-    def close(self) -> None:
-        """Close what the steps opened. May be called twice."""
     def arriving(self, records: Iterator[LogRecord]) -> Iterator[Flight]:
         """What of these records arrives at the sink, or at whichever node is named in its place, in any order."""
         while batch := list(islice(records, BATCH)):
             yield from self._arrived([self._flight(record) for record in batch])
 
+    def close(self) -> None:
+        """Close what the steps opened. May be called twice."""
         self._closing.close()
 
     def _open_steps(self, checked: CheckedGraph, settings: Settings) -> Mapping[str, Any]:

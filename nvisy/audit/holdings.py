@@ -225,15 +225,15 @@ class Holdings:
 
     def _records(self) -> Iterator[LogRecord]:
         """The records of the topics that were not read yet, to where these end now."""
-        for topic in self.topics:
-            if (info := self._log.describe(topic)) is None:
-                continue
-            start = {
         begins = {
             (inlet.name, partition): offset
             for inlet in self.stage.inlets
             for partition, offset in inlet.starts
         }
+        for topic in self.topics:
+            if (info := self._log.describe(topic)) is None:
+                continue
+            start = {
                 partition: self._read_up_to.get(
                     TopicPartition(topic, partition), max(first, begins.get((topic, partition), 0))
                 )
