@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nvisy.audit.repair import repair
     from nvisy.audit.verify import verify
     from nvisy.connector.sink import Hit
+    from nvisy.erasure.forget import forget, forgotten, readmit
     from nvisy.graph.model import Graph
     from nvisy.query import embed, records, search
     from nvisy.rebuilding.live import run
@@ -37,8 +38,11 @@ __all__ = [
     "embed",
     "errors",
     "finish",
+    "forget",
+    "forgotten",
     "lineage",
     "primitives",
+    "readmit",
     "rebuild",
     "records",
     "repair",
@@ -57,7 +61,10 @@ _HOMES = {
     "descent": "nvisy.audit.lineage",
     "embed": "nvisy.query",
     "finish": "nvisy.rebuilding.rebuild",
+    "forget": "nvisy.erasure.forget",
+    "forgotten": "nvisy.erasure.forget",
     "lineage": "nvisy.audit.lineage",
+    "readmit": "nvisy.erasure.forget",
     "rebuild": "nvisy.rebuilding.rebuild",
     "records": "nvisy.query",
     "repair": "nvisy.audit.repair",

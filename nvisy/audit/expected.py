@@ -121,15 +121,16 @@ class Making:
         numberings: Mapping[str, Numbering],
         lanes: Mapping[str, str],
         settings: Settings,
+        forgotten: Mapping[str, frozenset[str]],
     ) -> None:
-        """`lanes`: by source node."""
+        """`lanes`: by source node. `forgotten`: likewise, keys of documents that are to stay away."""
         self._sink = sink
         self._lanes = lanes
         self._closing = ExitStack()
         way = _way_to(stage, sink)
         self._stage = replace(stage, nodes=tuple(node for node in stage.nodes if node in way))
         self.why_not = next(filter(None, (_why_not(checked, node) for node in self._stage.nodes)), "")
-        codecs = Codecs(checked, settings)
+        codecs = Codecs(checked, settings, forgotten=forgotten)
         self._decoders = {
             inlet.name: codecs.decoder(inlet, numberings.get(inlet.name))
             for inlet in stage.inlets

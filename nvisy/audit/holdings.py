@@ -17,6 +17,7 @@ from nvisy.plan.model import Plan
 from nvisy.primitives.primitive import content_hash
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.dead_letters import open_entries
+from nvisy.runtime.forgotten import forgotten_keys
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.records import lane_of
@@ -59,7 +60,10 @@ class Holdings:
         self.judge = Judge(
             sink, self.index.keeps_vectors, is_conditional=descriptor.capabilities.guarantee == "conditional"
         )
-        self.making = Making(checked, self.stage, sink, self._numberings(), dict(self._lanes()), settings)
+        forgotten = forgotten_keys(log, plan.graph)
+        self.making = Making(
+            checked, self.stage, sink, self._numberings(), dict(self._lanes()), settings, forgotten
+        )
         self._closing.callback(self.making.close)
         self._read_up_to: dict[TopicPartition, int] = {}
 

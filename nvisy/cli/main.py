@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "verify": "Compare what a graph's indexes hold with what its log says, record by record.",
         "repair": "Mend what verify finds wrong, and nothing else.",
         "rebuild": "Build an index anew beside the one that readers see, and let it take its place.",
+        "forget": "Be rid of a document for good: in every sink, in the log, in caches.",
         "status": "Say how a graph is: who runs it, how far behind each stage is, what failed.",
         "dlq": "Work through dead letters: documents that could not be processed.",
         "topics": "Look into the log.",

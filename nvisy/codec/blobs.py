@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nvisy.errors import CodecError, Rejected, Transient
@@ -65,7 +65,7 @@ class Blobs:
             Rejected: The file is not there.
             Transient: It cannot be read.
         """
-        if len(sha256) != _HEX_CHARS or not all(digit in "0123456789abcdef" for digit in sha256):
+        if not _is_sha256(sha256):
             raise CodecError("a claim check names its blob by 64 hexadecimal digits, and this one does not")
         if not 0 <= size <= MAX_BLOB_BYTES:
             raise CodecError(
@@ -90,12 +90,42 @@ class Blobs:
             )
         return data
 
+    def names(self) -> Iterator[tuple[str, float]]:
+        """SHA-256 of every blob there is, and when it was written, in seconds since 1970.
+
+        What a process that died was just writing has its path instead: `remove` takes that too.
+        """
+        for path in self.folder.glob("??/*"):
+            try:
+                yield path.name if _is_sha256(path.name) else str(path), path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+
+    def remove(self, name: str) -> bool:
+        """Remove a blob, named as by `names`. False where it is not there.
+
+        Raises:
+            Transient: It cannot be removed.
+        """
+        path = self._path(name) if _is_sha256(name) else Path(name)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise Transient(f"blob {path}: {error.strerror}") from error
+        return True
+
     def where(self, sha256: str) -> str:
         """Path of a blob within the folder, for people and for consumers that have the folder too."""
         return f"{sha256[:2]}/{sha256}"
 
     def _path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
+
+
+def _is_sha256(name: str) -> bool:
+    return len(name) == _HEX_CHARS and all(digit in "0123456789abcdef" for digit in name)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -137,6 +137,18 @@ class Codec:
             place = f"{topic}, partition {partition}, offset {offset}"
             raise type(error)(f"{place}: {error}") from error.__cause__
 
+    def blob_of(self, value: bytes, *, headers: Headers = ()) -> str:
+        """SHA-256 of the blob that a change's record refers to; empty where it refers to none, or is no change.
+
+        Raises:
+            Unreachable: The registry does not answer.
+        """
+        try:
+            name, fields = self._read(value, headers)
+        except CodecError:
+            return ""
+        return fields["blob"]["sha256"] if name == CHANGE and fields["blob"] is not None else ""
+
     def encode_primitive(self, item: Primitive, topic: str, *, per_type: bool = False) -> bytes:
         """The value of a record that carries `item` alone, with its provenance, for other people's consumers.
 

@@ -256,6 +256,22 @@ class Writer(Protocol):
         """Let go of everything; writes nothing. May be called twice."""
 
 
+@runtime_checkable
+class Scrubs(Protocol):
+    """A writer that can see to it that nothing is left in its store's files of what was deleted. No writer has to."""
+
+    def scrub(self) -> str:
+        """Write what keeps the collection anew, without what was deleted from it, as far as a client may ask for that.
+
+        Returns:
+            What may still be left in the store, and when it goes, in a sentence; empty where nothing is.
+
+        Raises:
+            Transient: The same call may succeed later.
+            Fatal: No call can.
+        """
+
+
 class Index(Protocol):
     """A collection as applications read it. Needs no log and no run."""
 

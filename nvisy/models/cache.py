@@ -15,6 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from nvisy.errors import Unreachable
+
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
@@ -138,6 +140,45 @@ class EmbeddingCache:
             self._connection = _opened(self._path, self._locked_s)
         except (apsw.Error, OSError) as second:
             _log.warning("embedding cache %s cannot be replaced, going on without: %s", self._path, second)
+
+
+def erase(path: Path, hashes: Sequence[str] | None, *, locked_s: float = _LOCKED_S) -> int:
+    """Remove the vectors of these content hashes, of every model, from the cache in a file; without any, all.
+
+    The file is written anew, so that nothing of them is left in it.
+
+    Returns:
+        How many went.
+
+    Raises:
+        Unreachable: Another process holds the file, or it cannot be written.
+    """
+    if not path.exists():
+        return 0
+    try:
+        connection = _connected(path, locked_s)
+        try:
+            n_gone = _removed(connection, hashes)
+            connection.execute("VACUUM")
+            if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                raise apsw.BusyError("another process reads it")
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise Unreachable(f"embedding cache {path}: {error}; end what uses it, and do it again") from error
+    return n_gone
+
+
+def _removed(connection: apsw.Connection, hashes: Sequence[str] | None) -> int:
+    """How many rows of these hashes there were; a key is a hash, a slash and the model."""
+    before = connection.total_changes()
+    with _writing(connection):
+        if hashes is None:
+            connection.execute("DELETE FROM vectors WHERE true")
+        else:
+            ranges = ((f"{one}/", f"{one}0") for one in hashes)  # 0 is what comes after the slash
+            connection.executemany("DELETE FROM vectors WHERE key > ? AND key < ?", ranges)
+    return connection.total_changes() - before
 
 
 def _packed(vector: NDArray[np.float32]) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from nvisy.catalog import Catalog
 from nvisy.codec.blobs import Blobs
 from nvisy.codec.codec import Codec
@@ -70,9 +73,18 @@ def open_codec(catalog: Catalog, settings: Settings) -> Codec:
 class Codecs:
     """The codec of a stage, and what decodes each of its inlets."""
 
-    def __init__(self, checked: CheckedGraph, settings: Settings, *, run: str = "") -> None:
+    def __init__(
+        self,
+        checked: CheckedGraph,
+        settings: Settings,
+        *,
+        run: str = "",
+        forgotten: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    ) -> None:
+        """`forgotten`: by source node, the keys whose documents are to stay away."""
         self._checked = checked
         self._run = run
+        self.forgotten = forgotten
         self.codec = open_codec(checked.catalog, settings)
         self.changes = ChangeDecoder(self.codec)
 
@@ -90,6 +102,7 @@ class Codecs:
             graph=graph_hash(checked.graph),
             run=self._run,
             partitions=checked.graph.log.partitions,
+            forgotten=self.forgotten.get(inlet.node, frozenset()),
         )
 
     def events_outlet(

@@ -38,7 +38,9 @@ class ForeignDecoder:
         graph: str,
         run: str,
         partitions: int,
+        forgotten: frozenset[str] = frozenset(),
     ) -> None:
+        """`forgotten`: keys of documents that are to stay away, so that whatever the topic says of them is a delete."""
         self._node = node
         self._params = params
         self._codec = codec
@@ -46,6 +48,7 @@ class ForeignDecoder:
         self._graph = graph
         self._run = run
         self._partitions = partitions
+        self._forgotten = forgotten
 
     def decode(self, record: LogRecord, had: Version | None = None) -> Change:
         """The change that a record stands for; a null value is a delete. It has the version that it `had` before.
@@ -67,6 +70,8 @@ class ForeignDecoder:
     def _change(self, record: LogRecord, version: Version) -> Change:
         if record.value is None:
             return self._delete(record, version)
+        if self._forgotten and self._params.key is None and self._named(record) in self._forgotten:
+            return self._delete(record, version)  # before anything of it is read
         fields: Mapping[str, Any] = {}
         item: Primitive | None = None
         if self._params.format == "json":
@@ -88,6 +93,8 @@ class ForeignDecoder:
             fields = row
         key = self._named(record) if self._params.key is None else _key(fields, self._params.key)
         origin = self._origin(record, key, version)
+        if key in self._forgotten:
+            return Change(origin, "delete", graph=self._graph)
         document = item or _document(fields, self._params.text)
         identified = document.identified(
             discriminator="", node=self._node, steps="", parent="", provenance=origin

@@ -47,6 +47,7 @@ class Listing:
         follow: Go on listing after the first pass.
         allow_mass_delete: Believe a listing in which many keys are gone.
         failed_keys: Keys of this source whose dead letter is open.
+        forgotten: Keys of documents that are to stay away: they count as not listed, and are not read.
         suspects: What earlier lives of the stage died of, or may have.
         activity: Is told while an item is loaded.
     """
@@ -60,6 +61,7 @@ class Listing:
     follow: bool
     allow_mass_delete: bool
     failed_keys: Callable[[], Sequence[str]]
+    forgotten: frozenset[str] = frozenset()
     suspects: KeyByKey | None = None
     activity: Activity = field(default_factory=Activity)
 
@@ -86,6 +88,7 @@ class ListingReader:
         self._confirms_all = False
         self._found_any = False
         self._is_first_pass = True
+        self._n_forgotten = 0
         self._asked_again = threading.Event()
         self._again = False
         self.ended = False
@@ -154,6 +157,12 @@ class ListingReader:
         while True:
             groups: dict[str, bytes] = {}
             yield from self._pass(groups)
+            if self._is_first_pass and self._n_forgotten:
+                _log.warning(
+                    "source %s: %d documents are passed over, since they were forgotten; `nvisy forget` lists them",
+                    self._spec.node,
+                    self._n_forgotten,
+                )
             self._is_first_pass = False
             # Only when all of it stands in the log is a group known as a whole, and the next listing worth comparing.
             while self._n_committed < self._sequence:
@@ -224,7 +233,9 @@ class ListingReader:
         else:
             self._spare(prefix)
 
-    def _items(self, items: Sequence[Item]) -> Iterator[Flight | None]:
+    def _items(self, listed: Sequence[Item]) -> Iterator[Flight | None]:
+        items = [item for item in listed if item.key not in self._spec.forgotten]
+        self._n_forgotten += len(listed) - len(items)
         answers = self._known.see([item.key for item in items])
         if self._is_first_pass:
             self._counters.received += len(items)
@@ -275,6 +286,9 @@ class ListingReader:
             self._known.see([place])
             _log.warning("source %s: a part of it could not be listed: %s", self._spec.node, entry.error)
             yield self._failed(place, entry.uri, entry.error, entry.content)
+            return
+        if entry.key in self._spec.forgotten:
+            self._n_forgotten += 1
             return
         self._known.see([entry.key])
         yield self._failed(entry.key, entry.uri, entry.error, entry.content)

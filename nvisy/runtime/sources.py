@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nvisy.connector.descriptor import SourceDescriptor
 from nvisy.connector.source import ListingSource
@@ -40,6 +40,7 @@ class SourceOpening:
         stack: Closes what is opened here.
         suspects: What earlier lives of the stage died of, or may have.
         activity: Is told while something is loaded.
+        forgotten: By source node, the keys whose documents are to stay away.
     """
 
     checked: CheckedGraph
@@ -52,6 +53,7 @@ class SourceOpening:
     stack: ExitStack
     suspects: KeyByKey | None
     activity: Activity
+    forgotten: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def open(self, node: str, topic: str, origin: str, inc: int, counters: NodeCounters) -> Reader:
         """The reader of a source node.
@@ -88,6 +90,7 @@ class SourceOpening:
             inc=inc_here,
             counters=counters,
             live_keys=live_keys(self.log, topic, self.changes, node),
+            forgotten=self.forgotten.get(node, frozenset()),
         )
 
     def _listing(self, node: str, topic: str, inc: int | None) -> Listing:
@@ -107,6 +110,7 @@ class SourceOpening:
             follow=self.spec.follow,
             allow_mass_delete=self.spec.allow_mass_delete,
             failed_keys=failed_keys,
+            forgotten=self.forgotten.get(node, frozenset()),
             suspects=self.suspects,
             activity=self.activity,
         )

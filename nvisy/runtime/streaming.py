@@ -42,7 +42,9 @@ class StreamingReader:
         inc: int | None,
         counters: NodeCounters,
         live_keys: LiveKeys,
+        forgotten: frozenset[str] = frozenset(),
     ) -> None:
+        """`forgotten`: keys of documents that are to stay away, so that whatever is said of them is a delete."""
         self._position = f"position/{memory.epoch}"  # another epoch starts at the beginning
         stored = memory.values.get(self._position)
         self._outdated = {
@@ -57,6 +59,7 @@ class StreamingReader:
         self._inc = inc
         self._counters = counters
         self._live_keys = live_keys
+        self._forgotten = forgotten
         self._under_way: tuple[Batch, Iterator[Flight | None]] | None = None
         self._at = TopicPartition(node, 0)
         self._sequence = 0
@@ -147,7 +150,8 @@ class StreamingReader:
             topic=self._topic,
         )
         items: tuple[Primitive, ...] = ()
-        if event.item is not None:
+        is_gone = event.op == "delete" or event.key in self._forgotten
+        if event.item is not None and not is_gone:
             items = (
                 event.item.identified(
                     discriminator="", node=self._node, steps="", parent="", provenance=origin
@@ -157,8 +161,8 @@ class StreamingReader:
         self._sequence += 1
         self._counters.received += 1
         self._counters.emitted += 1
-        op: Op = "delete" if event.op == "delete" else "upsert"
-        return Flight(Change(origin, op, items, graph=self._graph), ticket, _raw(event.item))
+        op: Op = "delete" if is_gone else "upsert"
+        return Flight(Change(origin, op, items, graph=self._graph), ticket, _raw(items[0] if items else None))
 
 
 def _raw(item: Primitive | None) -> bytes:

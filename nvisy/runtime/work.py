@@ -17,6 +17,7 @@ from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.flight import Flight, Ticket
+from nvisy.runtime.forgotten import forgotten_keys
 from nvisy.runtime.in_turn import InTurn
 from nvisy.runtime.incarnations import Incarnations, settle
 from nvisy.runtime.key_by_key import KeyByKey
@@ -103,7 +104,9 @@ class Work:
         }
         self._seating = Seating(self._log, self.seat, self._sinks, adopt=spec.adopt, starts=starts)
         self._stack.callback(self._seating.close)
-        self._codecs = Codecs(self._checked, self._settings, run=spec.run)
+        is_first = any(inlet.kind != "topic" for inlet in stage.inlets)
+        forgotten = forgotten_keys(self._log, self.seat.graph) if is_first else {}
+        self._codecs = Codecs(self._checked, self._settings, run=spec.run, forgotten=forgotten)
         for name in (*(inlet.name for inlet in stage.inlets if inlet.kind == "topic"), *stage.outputs):
             self._codecs.codec.prepare(name)
         self.steps = Steps(self._checked, stage, state, self.counters, patience)
@@ -334,6 +337,7 @@ class Work:
                 stack=self._stack,
                 suspects=self._suspects,
                 activity=self._patience.activity,
+                forgotten=self._codecs.forgotten,
             )
             topic = self.stage.outputs[0] if self.stage.outputs else ""
             origin = topic or f"{self._log.id}/{self.seat.config}"

@@ -74,6 +74,21 @@ class TopicInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """What became of the records that were to be erased from a topic.
+
+    Attributes:
+        gone: How many were removed.
+        left: How many can still be read.
+        until: Why, and which settings of the topic decide when they go; empty where none is left anywhere.
+    """
+
+    gone: int = 0
+    left: int = 0
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Seat:
     """What a stage asks of the log.
 
@@ -253,6 +268,16 @@ class Log(Protocol):
         """Compact a compacted topic where that pays, unless the log does so by itself; how many records went.
 
         Others write and read meanwhile. It may take a while, and ends soon once `is_wanted` says no.
+
+        Raises:
+            Unreachable: The log cannot be written.
+        """
+
+    def erase(self, topic: str, keys: Collection[bytes]) -> Erased:
+        """Remove every record of these keys but the last of each, and see to it that no file holds them any more.
+
+        Where brokers keep the log they remove the records, when the settings of the topic say so. Nobody may write to
+        the topic meanwhile; those who read it need not know.
 
         Raises:
             Unreachable: The log cannot be written.

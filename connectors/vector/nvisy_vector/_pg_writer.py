@@ -105,6 +105,16 @@ class PgvectorWriter:
         with translated(self._place, self._where):
             return sweep(self._open(), self._table, lane, below, self._check_fence)
 
+    def scrub(self) -> str:
+        """Free the rows that were deleted, indexes included: see `nvisy.connector.sink.Scrubs`."""
+        with translated(self._place, self._where):
+            self._open().execute(f'VACUUM "{self._table}", "{heads_name(self._table)}"')
+        return (
+            "Postgres gives out nothing of it any more; its pages may hold it until they are used again, or until"
+            f' VACUUM FULL "{self._table}" is run, which locks the table; its write-ahead log and backups for as long'
+            " as they are kept"
+        )
+
     def settle(self) -> None:
         """Build the vector index, once there are enough records to be worth one."""
         from nvisy_vector._pg_hnsw import build  # noqa: PLC0415

@@ -89,6 +89,13 @@ class QdrantWriter:
         with server.translated(self._place, self._where, lost=Transient):
             return sweeping.sweep(self._client, self._physical, lane, below, self._check_fence, self._send)
 
+    def scrub(self) -> str:
+        """Nothing that a client may ask for: see `nvisy.connector.sink.Scrubs`."""
+        return (
+            "Qdrant gives out nothing of it any more; its files may hold it until its optimizer writes segments anew"
+            " (deleted_threshold, vacuum_min_vector_number), and snapshots for as long as they are kept"
+        )
+
     def settle(self) -> None:
         """Nothing to build: Qdrant's optimizer works by itself."""
 

@@ -91,6 +91,14 @@ class SqliteWriter:
         with translated(self._path, self._where):
             return sweep(self._connection, self._table, lane, below, self._check_fence)
 
+    def scrub(self) -> str:
+        """Write the file anew: see `nvisy.connector.sink.Scrubs`."""
+        with translated(self._path, self._where):
+            self._connection.execute("VACUUM")
+            busy: Any = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+        others = f"another process reads {self._path.name}, whose write-ahead log may hold it until that ends"
+        return f"{others}: do it again then" if busy else ""
+
     def settle(self) -> None:
         """Nothing to build: a search reads all records."""
 

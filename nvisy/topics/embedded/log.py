@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from nvisy.topics.embedded import seat_rows
 from nvisy.topics.embedded.claim import FileClaim
 from nvisy.topics.embedded.compaction import compact, pays
 from nvisy.topics.embedded.control_file import ControlFile
+from nvisy.topics.embedded.erasing import erase, scrub_control
 from nvisy.topics.embedded.folder import private_folder
 from nvisy.topics.embedded.session import EmbeddedSession
 from nvisy.topics.embedded.sqlite import immediate, said_plainly
 from nvisy.topics.embedded.topic_file import TopicFile
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.lock import is_locked, lock
-from nvisy.topics.log import Holder, LogRecord, Membership, Seat, TopicInfo, TopicPartition
+from nvisy.topics.log import Erased, Holder, LogRecord, Membership, Seat, TopicInfo, TopicPartition
 
 
 class EmbeddedLog:
@@ -167,6 +168,15 @@ class EmbeddedLog:
             return 0
         with closing(file):
             return compact(file, is_wanted) if pays(file) else 0
+
+    def erase(self, topic: str, keys: Collection[bytes]) -> Erased:
+        """See `nvisy.topics.log.Log`. What the log remembers beside its topics is written anew, too."""
+        if topic in self._opened:
+            self._opened.pop(topic).close()
+        with closing(self._open(topic)) as file:
+            erased = erase(file, keys)
+        until = erased.until or scrub_control(self._control)
+        return Erased(erased.gone, erased.left, until)
 
     def compact(self, topic: str) -> int:
         """Remove every record of a topic that a later one of its key has replaced; how many went."""

@@ -45,6 +45,16 @@ def rows(db: apsw.Connection, query: str, values: tuple[Any, ...] = ()) -> list[
     return db.execute(query, values).fetchall()
 
 
+def scrub(db: apsw.Connection) -> bool:
+    """Write a file anew, so that nothing that was deleted is left in it, nor in the log beside it.
+
+    False where another process reads, so that its log has to stay: what was deleted may still be in that.
+    """
+    db.execute("VACUUM")
+    busy: int = rows(db, "PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+    return not busy
+
+
 @contextmanager
 def immediate(db: apsw.Connection) -> Iterator[None]:
     """A write transaction, holding the file's write lock from the start; rolled back on any exception."""

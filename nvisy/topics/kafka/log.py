@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nvisy.topics.kafka.address import parse_address
@@ -14,9 +15,9 @@ from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
 from nvisy.topics.kafka.state import said_by_stages, stage_state, state_topic, values_named
-from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics
+from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics, removal_of
 from nvisy.topics.limits import check_topic_name
-from nvisy.topics.log import Holder, LogRecord, Seat, TopicInfo, TopicPartition
+from nvisy.topics.log import Erased, Holder, LogRecord, Seat, TopicInfo, TopicPartition
 
 
 def connect_kafka(url: str, *, root: Path, environ: Mapping[str, str]) -> KafkaLog:
@@ -71,6 +72,12 @@ class KafkaLog:
     def tidy(self, topic: str, is_wanted: Callable[[], bool]) -> int:
         """See `nvisy.topics.log.Log`. Brokers do it."""
         return 0
+
+    def erase(self, topic: str, keys: Collection[bytes]) -> Erased:
+        """See `nvisy.topics.log.Log`. Brokers remove what a later record of its key has replaced when they compact."""
+        counts = Counter(record.key for record in self.scan(topic) if record.key in keys)
+        left = sum(counts.values()) - len(counts)
+        return Erased(0, left, removal_of(self._topics.settings(topic)) if left else "")
 
     def session(self, seat: Seat, *, adopt: bool = False) -> KafkaSession:
         """See `nvisy.topics.log.Log`."""

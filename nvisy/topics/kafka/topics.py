@@ -241,3 +241,14 @@ class Topics:
                 return info
             time.sleep(0.02)
         raise fault
+
+
+def removal_of(settings: Mapping[str, str]) -> str:
+    """When brokers remove a record that a later one of its key has replaced, in words and settings."""
+    if not settings:
+        return "the broker removes them, when is not for us to see: its administrator may read the topic's settings"
+    compacts = "compact" in settings.get("cleanup.policy", "")
+    names = _COMPACTING if compacts else _EXPIRING
+    said = ", ".join(f"{name}={settings[name]}" for name in names if name in settings)
+    what = "compacts the topic" if compacts else "drops the segment that they are in"
+    return f"until the broker {what} ({said})"

@@ -1,0 +1,1 @@
+"""Being rid of a document for good: wherever its text may be."""
