@@ -156,7 +156,7 @@ class _Estimating:
         sample = places[::step]
         factor = len(places) / len(sample) if sample else 1.0
         for target in _targets(self._checked, stage):
-            making = Making(self._checked, stage, target, self._numberings(stage), {}, self._settings, {})
+            making = Making(self._checked, stage, target, self._numberings(stage), {}, self._settings)
             with closing(making):
                 if making.why_not:
                     self._found.remarks.append(f"not counted: {making.why_not.partition(',')[0]}")
