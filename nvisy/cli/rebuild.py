@@ -49,9 +49,9 @@ def command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build the indexes of a graph that was changed beside those that readers see, and show readers the new ones.
+    """Build an index anew beside the one that readers see, and let it take its place.
 
-    The cheapest topic that can serve is replayed. When the new index holds all that the log says, verified record by
+    Change the model, its dimensions, the chunker or the distance in GRAPH before. The cheapest topic that can serve is replayed. When the new index holds all that the log says, verified record by
     record, it takes the place of the former one at once; that one is kept until --finish, for --rollback. Killed at any
     moment, the same command goes on where it was.
 

@@ -22,6 +22,7 @@ from nvisy.plan.model import Plan, Stage
 from nvisy.primitives.primitive import Primitive, content_hash
 from nvisy.rebuilding.rebuild import change_to, refuse_without_generations
 from nvisy.rebuilding.start import Start, starts_of
+from nvisy.runtime.forgotten import forgotten_keys
 from nvisy.runtime.generations import Generations, generations_of
 from nvisy.runtime.memory import recalled
 from nvisy.runtime.numbering import Numbering
@@ -155,8 +156,11 @@ class _Estimating:
         self._found.is_sampled |= step > 1
         sample = places[::step]
         factor = len(places) / len(sample) if sample else 1.0
+        forgotten = forgotten_keys(self._log, self._plan.graph)
         for target in _targets(self._checked, stage):
-            making = Making(self._checked, stage, target, self._numberings(stage), {}, self._settings)
+            making = Making(
+                self._checked, stage, target, self._numberings(stage), {}, self._settings, forgotten
+            )
             with closing(making):
                 if making.why_not:
                     self._found.remarks.append(f"not counted: {making.why_not.partition(',')[0]}")

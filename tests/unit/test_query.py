@@ -31,7 +31,7 @@ class MemoryIndex:
     """An index that notes what it is asked."""
 
     model: str = "local/hash@1"
-    dimensions: int = 64
+    dimensions: int = 256
     asked: list[Any] = field(default_factory=list)
     closed: bool = False
 
@@ -68,7 +68,7 @@ def graph(index: MemoryIndex, value: Any = None) -> CheckedGraph:
 
 
 def test_a_question_is_embedded_as_the_graph_embeds_its_texts() -> None:
-    index = MemoryIndex()
+    index = MemoryIndex(dimensions=64)
     value = chain(embed={**NODES["embed"], "params": {"model": "local/hash", "dimensions": 64}})
     assert search(graph(index, value), "alpha beta", 1) == [HITS[0]]
     vector, k, where = index.asked[0]

@@ -17,6 +17,7 @@ from nvisy.cli.progress import Progress, table
 from nvisy.errors import Refused, Unreachable
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.compile import compile_graph
+from nvisy.rebuilding.live import LiveRebuild
 from nvisy.runtime.counters import Report, StageCounters
 from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.supervisor import StageFailed
@@ -96,7 +97,7 @@ def test_the_last_line_of_stdout_is_the_report(nvisy: Call, ending: Any, graph: 
     assert ended.json() == REPORT.as_json()
     assert len(ended.out.splitlines()) == 1
     usual = {"follow": True, "allow_mass_delete": True, "adopt": False, "workers": 3, "join": True}
-    assert run.options == usual
+    assert run.options == {**usual, "rebuilder": LiveRebuild}
 
 
 def test_people_get_a_short_summary(nvisy: Call, ending: Any, graph: Path) -> None:
