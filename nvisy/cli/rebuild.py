@@ -51,9 +51,10 @@ def command(
 ) -> None:
     """Build an index anew beside the one that readers see, and let it take its place.
 
-    Change the model, its dimensions, the chunker or the distance in GRAPH before. The cheapest topic that can serve is replayed. When the new index holds all that the log says, verified record by
-    record, it takes the place of the former one at once; that one is kept until --finish, for --rollback. Killed at any
-    moment, the same command goes on where it was.
+    Change the model, its dimensions, the chunker or the distance in GRAPH before. The cheapest topic that can serve is
+    replayed. When the new index holds all that the log says, verified record by record, it takes the place of the
+    former one at once; that one is kept until --finish, for --rollback. Where a run is live, it does this, and goes on
+    under the new graph; the command watches. Killed at any moment, the same command goes on where it was.
 
     Exits with 0 when done, 4 when documents failed on the way, 7 when the new index does not hold what the log says:
     readers see what they saw then. 6 when it cannot be built from what the log holds. --json prints one object.
