@@ -14,13 +14,14 @@ from nvisy.connector.sink import Index, RecordSet
 from nvisy.errors import Refused
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Plan
-from nvisy.primitives.primitive import content_hash
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.dead_letters import open_entries
 from nvisy.runtime.forgotten import forgotten_keys
+from nvisy.runtime.history import History
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.records import lane_of
+from nvisy.runtime.seating import seat_config
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import open_sink
 from nvisy.topics.log import Log, LogRecord, Seat, TopicPartition
@@ -185,7 +186,8 @@ class Holdings:
         for name in others:
             with closing(self._index(name)) as index:
                 ids[name] = index.collection
-        return content_hash(self.stage.config, *(ids[name] for name in self.stage.sinks))[:12]
+        absences = History.of(self._log, self._plan.graph).absences.get(self.stage.id, 0)
+        return seat_config(self.stage, [ids[name] for name in self.stage.sinks], absences)
 
     def _index(self, sink: str) -> Index:
         generation = self.stage.generation(sink)

@@ -40,7 +40,7 @@ class _Compiler:
         drafts = [self._stage(members) for members in self._groups()]
         makers = {topic: stage.id for stage in drafts for topic in stage.outputs}
         stages = [_with_upstream(stage, makers) for stage in drafts]
-        ordered = self._in_order(stages)
+        ordered = [_with_sources(stage, stages) for stage in self._in_order(stages)]
         self._refuse_split_joins(ordered)
         topics = tuple(self._topics(ordered))
         return Plan(
@@ -214,6 +214,15 @@ def _run_topics(graph: str) -> Mapping[str, str]:
 def _with_upstream(stage: Stage, makers: Mapping[str, str]) -> Stage:
     upstream = tuple(dict.fromkeys(makers[topic] for topic in stage.inputs if topic in makers))
     return replace(stage, upstream=upstream)
+
+
+def _with_sources(stage: Stage, stages: Sequence[Stage]) -> Stage:
+    """What decides over all keys at once decides anew when a source goes or comes back."""
+    if not stage.alone:
+        return stage
+    made = {topic: one for one in stages for topic in one.outputs}
+    sources = {source for inlet in stage.inlets for source in sources_behind(inlet.name, made, stage)}
+    return replace(stage, config=content_hash(stage.config, *sorted(sources))[:8])
 
 
 def _numbers(stage: Stage) -> bool:

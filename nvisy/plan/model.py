@@ -178,6 +178,22 @@ class Plan:
         made = {topic: one for one in self.stages for topic in one.outputs}
         return {source for inlet in stage.inlets for source in sources_behind(inlet.name, made, stage)}
 
+    def numbered_by(self, stage: Stage) -> dict[str, str]:
+        """By source whose changes reach a stage: what gives them their versions, a topic or `/` and a stage."""
+        made = {topic: one for one in self.stages for topic in one.outputs}
+        numbered: dict[str, str] = {}
+        for inlet in stage.inlets:
+            above = made.get(inlet.name)
+            if above is None:
+                numbered[inlet.node] = inlet.name if inlet.kind == "foreign" else f"/{stage.id}"
+            elif above.alone:
+                numbered |= dict.fromkeys(self.sources_of(above), inlet.name)
+            else:
+                is_origin = {one.node for one in above.inlets if one.kind == "source"}
+                by = self.numbered_by(above)
+                numbered |= {name: inlet.name if name in is_origin else by[name] for name in by}
+        return numbered
+
 
 def sources_behind(inlet: str, made: Mapping[str, Stage], stage: Stage) -> set[str]:
     """The source nodes whose changes come through an inlet of a stage; `made` says who fills a topic."""

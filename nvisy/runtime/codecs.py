@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from nvisy.catalog import Catalog
@@ -55,6 +56,24 @@ class ChangeDecoder:
         return Change(
             Provenance(source, key or source, version=version, partition=record.partition, topic=record.topic)
         )
+
+
+class OfSources:
+    """Decodes a topic of a graph that had other sources once: what those have left in it is deleted."""
+
+    def __init__(self, decoder: Decoder, sources: Collection[str]) -> None:
+        """`sources`: those that the graph has now."""
+        self._decoder = decoder
+        self._sources = sources
+
+    def decode(self, record: LogRecord, had: Version | None = None) -> Change:
+        """See `nvisy.runtime.reading.Decoder`."""
+        change = self._decoder.decode(record, had)
+        return change if change.origin.source in self._sources else replace(change, op="delete", items=())
+
+    def unknown(self, record: LogRecord) -> Change:
+        """See `nvisy.runtime.reading.Decoder`."""
+        return self._decoder.unknown(record)
 
 
 def open_codec(catalog: Catalog, settings: Settings) -> Codec:

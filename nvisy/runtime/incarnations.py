@@ -85,7 +85,7 @@ def _own(stage: Stage, seat: Seat, log: Log, seating: Seating, at_least: int) ->
         # Nothing is kept between the source and the sink: what is made of it otherwise has to be read again.
         is_anew = not seating.memory.began_epoch_as(seat.config)
         inc = seating.memory.next_unlogged_incarnation(at_least)
-        if at_least or seating.is_rewound or is_anew:
+        if at_least > seating.memory.epoch or seating.is_rewound or is_anew:
             seating.memory.begin_epoch(inc, seat.config)
         return inc
     return 0

@@ -87,7 +87,7 @@ class Memory:
             any(known[name][0] != topic_id for name, topic_id in topics.items())
             or highest <= self.unlogged_incarnation
         )
-        inc = max(highest, self.unlogged_incarnation) + 1 if is_new else highest
+        inc = self._highest + 1 if is_new else highest
         inc = max(inc, at_least)
         noted = {_INC + name: f"{topic_id}/{inc}".encode() for name, topic_id in topics.items()}
         if noted.items() - self.values.items():
@@ -101,12 +101,17 @@ class Memory:
 
     def next_unlogged_incarnation(self, at_least: int = 0) -> int:
         """That of one more such life, committed; counted on from the incarnations its topics had before."""
+        inc = max(self._highest, at_least - 1) + 1
+        self.remember({_UNLOGGED: b"%d" % inc})
+        return inc
+
+    @property
+    def _highest(self) -> int:
+        """The highest incarnation that the stage has used, in whatever topic."""
         incs = [
             int(value.rpartition(b"/")[2]) for name, value in self.values.items() if name.startswith(_INC)
         ]
-        inc = max([self.unlogged_incarnation, *incs, at_least - 1]) + 1
-        self.remember({_UNLOGGED: b"%d" % inc})
-        return inc
+        return max([self.unlogged_incarnation, *incs])
 
     def numbering(self, topic: str) -> Numbering | None:
         """How a topic of other programs was numbered last."""

@@ -31,6 +31,8 @@ class StageSpec:
         slot: Which copy of the stage this is, of `slots` on this host.
         leads: It is the one copy, of all hosts', that does what is done once.
         shared: Other hosts may have further copies.
+        absences: How often the graph was run without the stage.
+        renumbered: Versions of changes are not to be compared with those that collections hold.
         config: The configuration that its seat has to have, as that of other hosts' copies; empty where any will do.
         hang_s: Seconds without anything moving after which the process is taken to hang.
         life: Which process of the stage this is in its run, from 1.
@@ -53,6 +55,8 @@ class StageSpec:
     slots: int = 1
     leads: bool = True
     shared: bool = False
+    absences: int = 0
+    renumbered: bool = False
     config: str = ""
     hang_s: float = 120.0
     life: int = 1

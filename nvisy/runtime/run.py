@@ -30,6 +30,7 @@ from nvisy.runtime.generations import (
     note,
     plan_under,
 )
+from nvisy.runtime.history import History
 from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
@@ -176,6 +177,7 @@ class Run:
         self._kept: Collection[str] = ()
         self._supervisor: Supervisor | None = None
         self._stopped = False
+        self._history = History()
 
     def stop(self) -> None:
         """Stop reading, finish what is in flight, end."""
@@ -258,12 +260,14 @@ class Run:
         if claim.is_owner:
             make_topics(log, self._checked, self.plan)
             reach(Point.TOPICS_MADE)
+            self._history = self._begun(log, generations)
             configs: Mapping[str, str] = {}
             self._say_if_idle()
         else:
             configs = self._configs(log, claim)
             if self._stopped:
                 return StageCounters()
+            self._history = History.of(log, self.plan.graph)
         with self._owning(log, claim) as owning:
             self._supervisor = Supervisor(
                 self.plan,
@@ -272,7 +276,7 @@ class Run:
                 follow=self._follow,
                 requests=owning,
                 holds_claim=lambda: claim.remaining_s() > 0,
-                going=lambda: self._note_graph(log, claim, generations),
+                going=lambda inc: self._is_going(log, claim, generations, inc),
                 part=Part(
                     self._workers,
                     claim.host * MAX_WORKERS,
@@ -348,6 +352,27 @@ class Run:
         graph = Generation.of(self._checked, self.plan, layout)
         if noted != graph:
             note(log, claim, self.plan.graph, generations.with_generation(number, graph))
+
+    def _begun(self, log: Log, generations: Generations | None) -> History:
+        """What the graph was so far, and that it is run as it is now; other generations do not count."""
+        former = History.of(log, self.plan.graph)
+        if generations is None:
+            return former
+        others = (one for number, one in generations.living.items() if number != generations.current)
+        history = former.with_stages(self.plan, kept={stage for one in others for stage in one.stages})
+        if history != former:
+            history.write(log, self.plan.graph)
+        return history
+
+    def _is_going(self, log: Log, claim: Claim, generations: Generations | None, inc: int) -> int:
+        """The incarnation from which on changes are numbered; noted first, for whoever follows a run that dies here."""
+        self._note_graph(log, claim, generations)
+        history = self._history.with_numbers(self.plan, inc)
+        if generations is None or not claim.is_owner or self._only is not None:
+            return self._history.least
+        if history != self._history:
+            history.write(log, self.plan.graph)
+        return history.least
 
     def _counted(self) -> StageCounters:
         return self._supervisor.total() if self._supervisor is not None else StageCounters()
@@ -432,6 +457,7 @@ class Run:
 
     def _spec(self, stage: Stage, claim: Claim, config: str) -> StageSpec:
         origin = self._checked.graph.origin
+        is_own = claim.is_owner and self._lane is None
         return StageSpec(
             graph=self._checked.graph.to_json(),
             file=str(origin.file or ""),
@@ -446,6 +472,8 @@ class Run:
             adopt=self._adopt,
             hang_s=self._hang_s(stage),
             shared=claim.is_shared and stage.is_divisible,
+            absences=self._history.absences.get(stage.id, 0),
+            renumbered=is_own and self._history.numbers_otherwise(self.plan),
             config=config,
             layout=self._names.as_json(),
         )

@@ -107,9 +107,16 @@ class Seating:
         raise Unreachable(f"{self._log.url} deals the partitions of stage {self._seat.stage} again and again")
 
 
-def seat_config(stage: Stage, sinks: Sequence[OpenSink]) -> str:
-    """A collection that was made anew is one more reason to read the input from its beginning."""
-    return content_hash(stage.config, *(sink.collection for sink in sinks))[:12] if sinks else stage.config
+def seat_config(stage: Stage, collections: Sequence[str], absences: int) -> str:
+    """By what the seat of a stage is told from others: with another one its input is read from the beginning.
+
+    Args:
+        stage: The stage.
+        collections: Ids of the collections of its sinks: one that was made anew lacks what was read.
+        absences: How often the graph was run without the stage: others may have filled its topics meanwhile.
+    """
+    more = [*collections, *([str(absences)] if absences else ())]
+    return content_hash(stage.config, *more)[:12] if more else stage.config
 
 
 def take_seat(

@@ -123,18 +123,21 @@ class SourceOpening:
         memory = self.memory
         known = KnownKeys(path, f"{origin}/{memory.epoch}")
         if info:
-            self._catch_up(known, topic, info.end, memory.epoch)
+            self._catch_up(known, node, topic, info.end, memory.epoch)
         elif known.was_lost and inc > 1:  # nobody else knows the keys: only a full pass tells which are gone
             memory.begin_epoch(inc)
             known.start_over(f"{origin}/{memory.epoch}")
         return known
 
-    def _catch_up(self, known: KnownKeys, topic: str, ends: Mapping[int, int], epoch: int) -> None:
+    def _catch_up(self, known: KnownKeys, node: str, topic: str, ends: Mapping[int, int], epoch: int) -> None:
         start = known.followed()
         if all(start.get(partition, 0) >= end for partition, end in ends.items()):
             return
+        ours = f"{node}/".encode()
         notes: dict[str, bytes | None] = {}
         for record in self.log.scan(topic, start):
+            if record.key is None or not record.key.startswith(ours):
+                continue  # of a source that filled the topic before this one did
             key, fingerprint = self._noted(record, epoch)
             notes[key] = fingerprint
             if len(notes) >= 1000:

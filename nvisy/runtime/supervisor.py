@@ -96,11 +96,14 @@ class Supervisor:
         follow: bool,
         requests: Requests,
         holds_claim: Callable[[], bool] = lambda: True,
-        going: Callable[[], None] = lambda: None,
+        going: Callable[[int], int] = lambda inc: inc,
         part: Part = Part(),
         watch: Callable[[Mapping[str, StageView]], None] = lambda _views: None,
     ) -> None:
-        """Supervise the stages of `plan`, or a part of them. `going` is called when all of them are ready."""
+        """Supervise the stages of `plan`, or a part of them.
+
+        Before any of them begins, `going` is told which incarnation collections ask for, and says which it is to be.
+        """
         self._plan = plan
         self._log = log
         self._spec = spec
@@ -257,8 +260,7 @@ class Supervisor:
         """Let the ready ones run once every stage has proved that it can."""
         if all(child.view.status != "starting" for child in self._children.values()):
             if self._inc is None:
-                self._inc = self._incarnation()
-                self._going()
+                self._inc = self._going(self._incarnation())
             reach(Point.STAGE_GOES)
             for child in self._children.values():
                 if child.view.status == "ready":
@@ -291,8 +293,8 @@ class Supervisor:
             )
         if inc:
             _log.warning(
-                "an index holds what the log knows nothing of, or is adopted: everything is sent again, as incarnation"
-                " %d, and what is not confirmed by that is removed",
+                "an index holds what the log knows nothing of, or is adopted, or another topic numbers its documents:"
+                " everything is sent again, as incarnation %d, and what is not confirmed by that is removed",
                 inc,
             )
         return inc

@@ -13,7 +13,7 @@ from nvisy.errors import Refused
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan import model as plan
 from nvisy.runtime.building import Steps
-from nvisy.runtime.codecs import Codecs
+from nvisy.runtime.codecs import Codecs, OfSources
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.dead_letter_book import DeadLetterBook
 from nvisy.runtime.flight import Flight, Ticket
@@ -85,7 +85,7 @@ class Work:
         self.seat = Seat(
             self._checked.graph.id,
             stage.id,
-            seat_config(stage, self._sinks),
+            seat_config(stage, [sink.collection for sink in self._sinks], spec.absences),
             stage.inputs,
             stage.outputs,
             spec.slot,
@@ -134,7 +134,7 @@ class Work:
         found = [
             sink.stamping.found.inc + 1
             for sink in self._sinks
-            if self._spec.adopt or sink.stamping.log_is_older(self.memory)
+            if self._spec.adopt or self._spec.renumbered or sink.stamping.log_is_older(self.memory)
         ]
         if self._speaks_for_idle:
             idle = [sink.stamping.idle_are_ahead(self.memory, self._running) for sink in self._sinks]
@@ -385,7 +385,8 @@ class Work:
         return [opening.open(outlet, inc) for outlet in self.stage.outlets]
 
     def _decoder(self, inlet: plan.Inlet) -> Decoder:
-        return self._codecs.decoder(inlet, self._numberings.get(inlet.name))
+        decoder = self._codecs.decoder(inlet, self._numberings.get(inlet.name))
+        return OfSources(decoder, self._plan.sources_of(self.stage)) if inlet.kind == "topic" else decoder
 
     def _ends(self, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
         return {

@@ -143,7 +143,7 @@ def test_failure_15_a_collection_that_was_dropped_is_filled_from_the_beginning_o
         with closing(EmbeddedLog(tmp_path / "log")) as log:
             collection, writer = sink.prepare(OWNER), sink.open(1)
             opened = OpenSink("index", None, writer, collection, Stamping("g", "index", 0, writer))  # type: ignore[arg-type]
-            seat = Seat("g", "index", seat_config(stage, [opened]), inputs=(FILES,), outputs=())
+            seat = Seat("g", "index", seat_config(stage, [opened.collection], 0), inputs=(FILES,), outputs=())
             session, _ = take_seat(log, seat, adopt=False)
             before = session.positions()[AT]
             writer.apply([make_set("K", ["one"])])

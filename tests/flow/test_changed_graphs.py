@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.pipeline import Pipeline, text
+from tests.flow.pipeline import Pipeline, edges, text
 
 
 def passages(pipeline: Pipeline) -> list[tuple[str, str]]:
@@ -15,6 +15,13 @@ def passages(pipeline: Pipeline) -> list[tuple[str, str]]:
 
 def chunk_size(pipeline: Pipeline, size: int) -> None:
     pipeline.graph["nodes"][2]["params"]["size"] = size
+
+
+def rename(pipeline: Pipeline, old: str, new: str) -> None:
+    for node in pipeline.graph["nodes"]:
+        node["id"] = new if node["id"] == old else node["id"]
+    for edge in pipeline.graph["edges"]:
+        edge.update({end: new for end in ("from", "to") if edge[end] == old})
 
 
 def without_topics(pipeline: Pipeline) -> None:
@@ -59,6 +66,61 @@ def test_topics_may_be_taken_out_and_put_back(embedded: Pipeline) -> None:
         change(embedded)
         embedded.run()
         assert passages(embedded) == [("a.md", content)]
+
+
+def test_a_stage_that_was_away_begins_anew(pipeline: Pipeline) -> None:
+    pipeline.write({"a.md": text(1), "b.md": text(2)})
+    pipeline.run()
+    first = passages(pipeline)
+    rename(pipeline, "text", "words")
+    chunk_size(pipeline, 80)
+    pipeline.run()
+    assert passages(pipeline) != first
+    rename(pipeline, "words", "text")
+    chunk_size(pipeline, 200)
+    pipeline.run()
+    assert passages(pipeline) == first
+
+
+def test_another_topic_may_number_what_a_source_says(pipeline: Pipeline) -> None:
+    for content in ("one", "two", "three"):
+        pipeline.write({"a.md": content, "gone.md": content})
+        pipeline.run()
+    (pipeline.docs / "gone.md").unlink()
+    for content, topic in (("four", f"{pipeline.name}.other"), ("five", None)):
+        pipeline.graph["edges"][0]["topic"] = topic
+        pipeline.write({"a.md": content})
+        pipeline.run()
+        assert passages(pipeline) == [("a.md", content)]
+
+
+def test_a_source_that_gets_another_name_and_keeps_its_topic_is_read_anew(embedded: Pipeline) -> None:
+    embedded.graph["edges"][0]["topic"] = "shared"
+    embedded.write({"a.md": text(1), "b.md": text(2)})
+    embedded.run()
+    first = passages(embedded)
+    rename(embedded, "files", "papers")
+    embedded.run()
+    assert passages(embedded) == first
+    chunk_size(embedded, 80)
+    embedded.run()
+    small = passages(embedded)
+    assert len(small) == len(set(small)) > len(first), "what the former source left came again"
+    rename(embedded, "papers", "files")
+    embedded.run()
+    assert passages(embedded) == small
+
+
+def test_a_source_that_is_gone_owns_no_duplicate(embedded: Pipeline) -> None:
+    dedupe = {"id": "unlike", "type": "action", "action": "deduplicate"}
+    embedded.graph["nodes"].insert(2, dedupe)
+    embedded.graph["edges"] = edges("files>text", "text>unlike", "unlike>chunk", "chunk>embed", "embed>index")
+    embedded.write({"a.md": text(1), "b.md": text(2)})
+    embedded.run()
+    first = passages(embedded)
+    rename(embedded, "files", "papers")
+    embedded.run()
+    assert passages(embedded) == first
 
 
 @pytest.mark.parametrize(

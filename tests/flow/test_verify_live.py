@@ -64,7 +64,9 @@ class Writing(threading.Thread):
                 self._checked, "index", log.id, self._settings.state, token=2, slot=0, adopt=False
             )
             codec = Codecs(self._checked, self._settings).codec
-            seat = Seat(plan.graph, stage.id, seat_config(stage, [sink]), stage.inputs, stage.outputs)
+            seat = Seat(
+                plan.graph, stage.id, seat_config(stage, [sink.collection], 0), stage.inputs, stage.outputs
+            )
             reading, _ = take_seat(log, seat, adopt=False)
             filling = log.session(Seat(plan.graph, "/fill", "", (), ()))
             with closing(sink.writer), closing(reading), closing(filling):

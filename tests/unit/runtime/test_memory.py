@@ -42,6 +42,11 @@ def test_a_topic_that_was_made_anew_has_the_next_one(state):
     assert Memory(state).incarnation({"a": "id", "b": "other"}) == 2
 
 
+def test_another_topic_has_a_higher_one_than_any_before(state):
+    Memory(state).incarnation({"a": "id"}, 3)
+    assert Memory(state).incarnation({"b": "id"}) == 4
+
+
 @pytest.mark.parametrize(("at_least", "topic_id", "found"), [(5, "id", 5), (5, "new", 5), (1, "new", 2)])
 def test_it_is_as_high_as_is_asked_for(state, at_least, topic_id, found):
     Memory(state).incarnation({"a": "id"})
