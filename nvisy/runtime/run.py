@@ -482,9 +482,9 @@ class Run:
         """How long a stage may be still: longer than any of its nodes may take for one call."""
         nodes = [self._checked.nodes[name].node for name in stage.nodes]
         limits = [node.timeout.node_timeout_ms for node in nodes if isinstance(node, ActionNode)]
-        if not limits or None in limits:
-            return self._settings.hang_s
-        return max(limit / 1000 for limit in limits if limit is not None) + GRACE_S
+        limits_s = [limit / 1000 + GRACE_S for limit in limits if limit is not None]
+        unlimited_s = [self._settings.hang_s] if not limits or None in limits else []
+        return max(limits_s + unlimited_s)
 
     def _report(self, counters: StageCounters, log: Log, duration_s: float) -> Report:
         n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))

@@ -60,13 +60,21 @@ class StageRunner:
         self._waiting = b""
         self._waiting_until = 0.0
         self._activity = Activity()
+        self._failure: Exception | None = None
 
     def clean(self, text: str) -> str:
         """`text` without the graph's secrets."""
         return self._clean(text)
 
     def obey(self, message: dict[str, Any]) -> None:
-        """Carry out an order of the supervisor."""
+        """Carry out an order of the supervisor. One that cannot be ends the stage: `run` raises why."""
+        try:
+            self._carry_out(message)
+        except Exception as error:
+            self._failure = error
+            self.stop()
+
+    def _carry_out(self, message: dict[str, Any]) -> None:
         match message["kind"]:
             case "go":
                 self._inc = message["inc"]
@@ -107,6 +115,11 @@ class StageRunner:
 
     def run(self) -> None:
         """Open, wait for the order to go, run, close."""
+        self._live()
+        if self._failure is not None:
+            raise self._failure
+
+    def _live(self) -> None:
         spec = self._spec
         sys.path.insert(0, spec.folder)
         settings = Settings(Path(spec.state), spec.log_url)
