@@ -10,7 +10,7 @@ from typing import Any
 from nvisy.connector.descriptor import ActionDescriptor, SinkDescriptor
 from nvisy.connector.model import EmbeddingModel
 from nvisy.connector.sink import Hit, Index, Vector
-from nvisy.errors import NvisyError, Refused, UsageError
+from nvisy.errors import Fatal, NvisyError, Refused, UsageError
 from nvisy.expressions.filter import parse_filter
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, CheckedNode, check
@@ -55,9 +55,16 @@ def search(
     where = parse_filter(filter) if filter else None
     checked = _checked(graph)
     node = _sink(checked, sink)
+    most = min(k, MOST_RECORDS)
     with closing(_index(checked, node, settings)) as index:
-        vector = _embedded(question, checked, node, index, settings)
-        return list(index.search(vector, min(k, MOST_RECORDS), where))
+        try:
+            return list(index.search(_embedded(question, checked, node, index, settings), most, where))
+        except Fatal:
+            # Another index may have taken its place since it was opened, and this one been dropped.
+            with closing(_index(checked, node, settings)) as now:
+                if now.collection == index.collection:
+                    raise
+                return list(now.search(_embedded(question, checked, node, now, settings), most, where))
 
 
 def embed(

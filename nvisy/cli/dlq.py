@@ -21,7 +21,8 @@ from nvisy.errors import NvisyError, UsageError
 from nvisy.graph.model import Graph
 from nvisy.primitives import Document
 from nvisy.runtime.asking import Asking, drop_here
-from nvisy.runtime.dead_letters import DeadLetter, open_entries, topic_of
+from nvisy.runtime.dead_letters import DeadLetter, topic_of
+from nvisy.runtime.generations import open_letters
 from nvisy.runtime.run import owner_name
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import Headers, Log
@@ -46,8 +47,8 @@ def list_open(  # noqa: PLR0917 - one for each option
     """List the dead letters that are open now, oldest first."""
     chosen = options.selection(None, node, kind, retryable, older_than, newer_than, key)
     with _opened(graph) as (log, opened):
-        options.refuse_unknown(chosen, opened, open_entries(log, opened.id))
-        letters = chosen.of(open_entries(log, opened.id))
+        options.refuse_unknown(chosen, opened, open_letters(log, opened.id))
+        letters = chosen.of(open_letters(log, opened.id))
     if as_json:
         say_json([letter.as_json() for letter in letters])
     elif not letters:
@@ -96,7 +97,7 @@ def drop(  # noqa: PLR0913, PLR0917 - one for each option
     """
     chosen = options.selection(ids, node, kind, retryable, older_than, newer_than, key)
     with _opened(graph) as (log, opened):
-        options.refuse_unknown(chosen, opened, open_entries(log, opened.id))
+        options.refuse_unknown(chosen, opened, open_letters(log, opened.id))
         asking = Asking(log, opened.id, "drop", options.not_by_accident(chosen, everything=everything))
         with standing_if_interrupted():
             while not asking.by_owner():
@@ -171,7 +172,7 @@ def _row(letter: DeadLetter) -> tuple[str, ...]:
 
 
 def _letter(log: Log, graph_id: str, letter_id: str) -> DeadLetter:
-    found = next((letter for letter in open_entries(log, graph_id) if letter.id == letter_id), None)
+    found = next((letter for letter in open_letters(log, graph_id) if letter.id == letter_id), None)
     if found is None:
         raise UsageError(
             f"graph {graph_id} has no open dead letter {letter_id}; `nvisy dlq list` shows those it has"

@@ -16,8 +16,8 @@ from nvisy.cli.output import one_line, say, say_json
 from nvisy.cli.run import DEGRADED, Task, summary
 from nvisy.runtime.asking import Asking, not_readable_again
 from nvisy.runtime.counters import Report
-from nvisy.runtime.dead_letters import DeadLetter, open_entries
-from nvisy.runtime.generations import plan_of
+from nvisy.runtime.dead_letters import DeadLetter
+from nvisy.runtime.generations import open_letters, plan_of
 from nvisy.runtime.requests import CLOSED, Answer
 from nvisy.runtime.selection import Selection
 from nvisy.runtime.settings import Settings
@@ -38,7 +38,7 @@ def replay_letters(path: Path, chosen: Selection, *, as_json: bool) -> None:
     checked = checked_graph(path)
     ended: Report | None = None
     with closing(Settings.from_environ().open_log()) as log:
-        refuse_unknown(chosen, checked.graph, open_entries(log, checked.graph.id))
+        refuse_unknown(chosen, checked.graph, open_letters(log, checked.graph.id))
         asking = Asking(log, checked.graph.id, "replay", chosen)
         refused = not_readable_again(checked, plan_of(log, checked), asking.letters)
         for letter, why in refused:

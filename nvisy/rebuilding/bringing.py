@@ -7,6 +7,7 @@ comes after a process that died does the same steps again, and those that were d
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -19,11 +20,10 @@ from nvisy.errors import Refused
 from nvisy.fault_points import Point, reach
 from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.compile import compile_graph
-from nvisy.plan.generations import FIRST
 from nvisy.primitives.provenance import Version
 from nvisy.runtime.counters import Report
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
-from nvisy.runtime.generations import Generations, complete_swap, note, own_sinks, plan_under
+from nvisy.runtime.generations import Generations, complete_swap, note, plan_under, sinks_of
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.run import Lane, Run
 from nvisy.runtime.settings import Settings
@@ -53,6 +53,7 @@ class RebuildReport:
         drift: What verifying found, the first thousand findings.
         dead_letters: Documents that failed here and had not failed before, as `source/key`.
         left: What could not be dropped, each in a sentence.
+        duration_s: How long it took; `fill_s` to run the stages, `verify_s` to hold what they made against the log.
     """
 
     graph: str
@@ -66,6 +67,8 @@ class RebuildReport:
     drift: list[Drift] = field(default_factory=list)
     dead_letters: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    fill_s: float = 0.0
+    verify_s: float = 0.0
     duration_s: float = 0.0
 
     @classmethod
@@ -143,7 +146,9 @@ class Bringing:
         lane = Lane(self._layout, self._sweeps(), is_beside=owned.is_beside)
         run = Run(self.checked, stages=self._stages, lane=lane, settings=owned.settings)
         watch(run)
+        started = time.monotonic()
         done = run.under(owned.log, owned.claim)
+        self._report.fill_s = round(self._report.fill_s + time.monotonic() - started, 3)
         self._report.written += done.written
         self._report.model_calls += done.model_calls
         reach(Point.LANE_FILLED)
@@ -152,11 +157,12 @@ class Bringing:
     def is_right(self, *, allow_dead_letters: bool) -> bool:
         """Whether it holds what the log says, and lacks nothing that the one that readers see has."""
         owned, report = self._owned, self._report
-        report.drift, report.dead_letters = [], []
-        for sink in own_sinks(self.checked, self._layout):
+        report.drift, report.dead_letters, started = [], [], time.monotonic()
+        for sink in (sink for stage in self._own for sink in stage.sinks):
             owned.told(f"generation {self._generations.target}: {sink} is verified")
             with closing(Holdings(self.checked, self.plan, sink, owned.log, owned.settings)) as holdings:
                 Verifying(holdings, owned.log, self.plan, owned.settings, self._found).run(0.0)
+        report.verify_s = round(time.monotonic() - started, 3)
         if report.drift:
             report.state = "drift"
             return False
@@ -215,7 +221,7 @@ def drop(owned: Owned, generations: Generations, number: int, report: RebuildRep
     reach(Point.DROP_NOTED)
     gone, others = generations.living[number], generations.without(number).living.values()
     checked = owned.graph_of(generations, number)
-    for sink in own_sinks(checked, FIRST):
+    for sink in sinks_of(checked):
         collection = gone.layout.sink(sink)
         if any(collection == other.layout.sink(sink) for other in others):
             continue

@@ -15,7 +15,7 @@ from nvisy.fault_points import Point, reach
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
-from nvisy.plan.generations import FIRST, Change, change_of
+from nvisy.plan.generations import Change, change_of
 from nvisy.rebuilding.bringing import Bringing, Owned, RebuildReport, Told, drop, serve
 from nvisy.rebuilding.orders import Asking, Order
 from nvisy.rebuilding.start import Start, starts_of
@@ -25,8 +25,8 @@ from nvisy.runtime.generations import (
     Generations,
     configs_of,
     generations_of,
-    own_sinks,
     plan_under,
+    sinks_of,
 )
 from nvisy.runtime.run import owner_name
 from nvisy.runtime.settings import Settings
@@ -254,7 +254,7 @@ def _expired(log: Log, generations: Generations, change: Change) -> list[str]:
 def refuse_without_generations(checked: CheckedGraph, change: Change, settings: Settings) -> None:
     """Refuse a rebuild into a store that cannot have two generations of an index, with the reason."""
     plan = compile_graph(checked)
-    for sink in own_sinks(checked, FIRST):
+    for sink in sinks_of(checked):
         if not any(sink in plan.stage(stage).sinks for stage in change.stages):
             continue
         descriptor, opened = open_sink(checked, sink, settings.state)

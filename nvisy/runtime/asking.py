@@ -10,6 +10,7 @@ from nvisy.graph.validate import CheckedGraph
 from nvisy.plan.model import Plan
 from nvisy.runtime import dead_letters
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
+from nvisy.runtime.generations import open_letters
 from nvisy.runtime.requests import (
     Answer,
     Answers,
@@ -41,7 +42,7 @@ class Asking:
         self._graph = graph
         self._kind = kind
         ends = ends_of(log, graph)
-        self.letters = selection.of(open_entries(log, graph))
+        self.letters = selection.of(open_letters(log, graph))
         self._answers = Answers(log, graph, map(Named.of, self.letters), ends)
         self._asked: Request | None = None
 

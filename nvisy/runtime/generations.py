@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from nvisy.connector.descriptor import SinkDescriptor
-from nvisy.errors import NvisyError, Refused
+from nvisy.errors import Fatal, NvisyError, Refused
 from nvisy.fault_points import Point, reach
 from nvisy.graph.hashing import graph_hash
 from nvisy.graph.parse import parse
@@ -23,8 +23,9 @@ from nvisy.plan.compile import compile_graph
 from nvisy.plan.diff import place_of
 from nvisy.plan.generations import FIRST, Layout, laid_out
 from nvisy.plan.model import Plan
+from nvisy.runtime.dead_letters import DeadLetter, open_entries
 from nvisy.runtime.settings import Settings
-from nvisy.runtime.sinks import open_sink
+from nvisy.runtime.sinks import open_sink, serving
 from nvisy.topics.log import Claim, Log, Seat
 
 FORMAT = 1
@@ -150,6 +151,19 @@ def generations_of(log: Log, graph: str) -> Generations:
     return _read(log.state(_seat(graph)))
 
 
+def open_letters(log: Log, graph: str) -> Iterator[DeadLetter]:
+    """The dead letters that are open, but for those of an index that is only kept for a way back; oldest first."""
+    generations = generations_of(log, graph)
+    shown = {generations.current, generations.target}
+    hidden = {
+        stage for number, one in generations.living.items() if number not in shown for stage in one.stages
+    }
+    hidden -= {
+        stage for number in shown & generations.living.keys() for stage in generations.living[number].stages
+    }
+    return (letter for letter in open_entries(log, graph) if letter.stage not in hidden)
+
+
 def note(log: Log, claim: Claim, graph: str, generations: Generations) -> Generations:
     """Write them down, as the owner of the graph. Returns what is written.
 
@@ -197,13 +211,15 @@ def complete_swap(
         Transient, Unreachable: A store or the log does not answer; the next owner completes it.
     """
     graph, target = like.graph.id, generations.target
-    generation = generations.living[target]
+    generation, before = generations.living[target], generations.layout
     checked = generation.checked(like, settings)
     try:
-        for sink in own_sinks(checked, generation.layout):
-            _, opened = open_sink(checked, sink, settings.state, target)
-            opened.serve(claim.token)
-            reach(Point.SERVED)
+        for sink in sinks_of(checked):
+            number = generation.layout.sink(sink)
+            if number != before.sink(sink):
+                _, opened = open_sink(checked, sink, settings.state, number)
+                opened.serve(claim.token)
+                reach(Point.SERVED)
     except Refused as error:
         _serve_again(claim, generations, like, settings)
         note(log, claim, graph, replace(generations, target=0, phase="", outcome=_failed(generations, error)))
@@ -235,13 +251,35 @@ def configs_of(checked: CheckedGraph) -> Mapping[str, str]:
     return {stage.id: stage.config for stage in compile_graph(checked).stages}
 
 
-def own_sinks(checked: CheckedGraph, layout: Layout) -> Iterator[str]:
-    """The sink nodes whose collections were made for a generation."""
+def sinks_of(checked: CheckedGraph) -> Iterator[str]:
+    """The sink nodes of a graph that keep records."""
     for node in checked.nodes.values():
-        descriptor = node.descriptor
-        is_sink = isinstance(descriptor, SinkDescriptor) and descriptor.topic is None
-        if is_sink and node.node.id not in layout.sinks:
+        if isinstance(node.descriptor, SinkDescriptor) and node.descriptor.topic is None:
             yield node.node.id
+
+
+def found_in_stores(generations: Generations, checked: CheckedGraph, settings: Settings) -> Generations:
+    """Where a log knows nothing of the graph yet: with the collections that readers see, to go on with those.
+
+    They may be of a log that was lost.
+
+    Raises:
+        Unreachable: A store does not answer.
+    """
+    if generations.living:
+        return generations
+    seen: dict[str, int] = {}
+    for sink in sinks_of(checked):
+        try:
+            seen[sink] = serving(checked, sink, settings.state)
+        except Fatal as error:
+            _log.debug("sink %s: %s", sink, error)  # its stage says so, and what to do
+    later = {sink: number for sink, number in seen.items() if number > 1}
+    if not later:
+        return generations
+    plan = plan_under(checked, layout := Layout(1, sinks=later))
+    found = replace(generations, last=max(later.values()))
+    return found.with_generation(1, Generation.of(checked, plan, layout))
 
 
 def _seat(graph: str) -> Seat:

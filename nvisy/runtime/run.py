@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from nvisy.errors import Refused, Unreachable, UsageError
+from nvisy.errors import Refused, Transient, Unreachable, UsageError
 from nvisy.fault_points import Point, reach
 from nvisy.graph.model import ActionNode, Graph
 from nvisy.graph.validate import CheckedGraph, check
@@ -26,8 +26,10 @@ from nvisy.runtime.generations import (
     Generation,
     Generations,
     complete_swap,
+    found_in_stores,
     generations_of,
     note,
+    open_letters,
     plan_under,
 )
 from nvisy.runtime.history import History
@@ -319,7 +321,8 @@ class Run:
         self._kept = {stage for one in generations.living.values() for stage in one.stages}
         if self._lane is None:
             if claim.is_owner and generations.phase == "swapping":
-                generations = complete_swap(log, claim, generations, self._checked, self._settings)
+                generations = self._swapped(log, claim, generations)
+            generations = found_in_stores(generations, self._checked, self._settings)
             self._names = generations.layout
             if self._has_swapped or self._is_asked_for(log, claim, generations):
                 self._checked = generations.living[generations.current].checked(self._checked, self._settings)
@@ -329,6 +332,22 @@ class Run:
         elif self._stages is not None:
             self._only = {self._names.stage(stage) for stage in self._stages}
         return generations if self._lane is None else None
+
+    def _swapped(self, log: Log, claim: Claim, generations: Generations) -> Generations:
+        """Make the swap that was noted; a run that goes on waits for a store, and takes its no for an answer."""
+        while True:
+            try:
+                return complete_swap(log, claim, generations, self._checked, self._settings)
+            except Refused as error:
+                if not self._has_swapped:
+                    raise
+                _log.warning("readers see the index that they saw: %s", error)
+                return generations_of(log, self.plan.graph)
+            except (Transient, Unreachable) as error:
+                if not self._follow or self._stopped:
+                    raise Unreachable(str(error)) from error
+                _log.warning("%s; trying again", error)
+                time.sleep(LOOK_S)
 
     def _is_asked_for(self, log: Log, claim: Claim, generations: Generations) -> bool:
         """Whether the run is of the graph that an index is only just being built for, as a request says.
@@ -348,9 +367,8 @@ class Run:
         if generations is None or not claim.is_owner or self._only is not None:
             return
         number, layout = generations.current, generations.layout
-        noted = generations.living.get(number)
         graph = Generation.of(self._checked, self.plan, layout)
-        if noted != graph:
+        if generations_of(log, self.plan.graph).living.get(number) != graph:
             note(log, claim, self.plan.graph, generations.with_generation(number, graph))
 
     def _begun(self, log: Log, generations: Generations | None) -> History:
@@ -487,7 +505,7 @@ class Run:
         return max(limits_s + unlimited_s)
 
     def _report(self, counters: StageCounters, log: Log, duration_s: float) -> Report:
-        n_open = sum(1 for _ in dead_letters.open_entries(log, self.plan.graph))
+        n_open = sum(1 for _ in open_letters(log, self.plan.graph))
         state: State = "degraded" if n_open else "completed"
         if self._stopped and not self._follow:
             state = "cancelled"

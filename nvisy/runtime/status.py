@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nvisy.plan.model import Plan, Stage
-from nvisy.runtime.dead_letters import DeadLetter, open_entries
-from nvisy.runtime.generations import generations_of
+from nvisy.runtime.dead_letters import DeadLetter
+from nvisy.runtime.generations import generations_of, open_letters
 from nvisy.runtime.view import RunSaid, StageSaid, joined_views, last_view
 from nvisy.topics.log import Holder, Log, LogRecord, Seat, TopicPartition
 
@@ -136,7 +136,7 @@ def status_of(log: Log, plan: Plan) -> GraphStatus:
         error=view.error if view and not holder else "",
         hosts=tuple(HostStatus(one.owner, one.host, _s_ago(one), tuple(one.stages)) for one in joined),
         stages=tuple(stages),
-        dead_letters=by_node(open_entries(log, plan.graph)),
+        dead_letters=by_node(open_letters(log, plan.graph)),
     )
 
 

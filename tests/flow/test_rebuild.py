@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 import nvisy
+from connectors.vector.tests.qdrant_double import QdrantDouble
 from nvisy.catalog import Catalog
-from nvisy.errors import Refused
+from nvisy.errors import Refused, UsageError
 from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.rebuilding.bringing import RebuildReport
+from nvisy.rebuilding.estimate import estimate
 from nvisy.runtime.generations import Generations, generations_of
+from nvisy.topics.embedded.log import EmbeddedLog
+from nvisy.topics.log import TopicInfo
 from tests.flow.dying import VARIABLE
 from tests.flow.pipeline import Pipeline, edges, text
 
@@ -222,8 +230,8 @@ def verified(pipeline: Pipeline) -> bool:
 
 
 REBUILDING = (
-    "CLAIMED",
     "LANE_NOTED",
+    "CLAIMED",
     "TOPICS_MADE",
     "STAGE_GOES",
     "LANE_FILLED",
@@ -296,3 +304,149 @@ def generations(pipeline: Pipeline) -> Generations:
     """What is noted."""
     with closing(pipeline.settings.open_log()) as log:
         return generations_of(log, pipeline.name)
+
+
+@pytest.fixture(params=[pytest.param("pgvector", marks=pytest.mark.postgres), "qdrant"])
+def stored(request: pytest.FixtureRequest, embedded: Pipeline, tmp_path: Path) -> Iterator[Pipeline]:
+    """A pipeline whose index is in another store than a file."""
+    sink = embedded.graph["nodes"][-1]
+    (tmp_path / "qdrant").mkdir()
+    with closing(QdrantDouble(tmp_path / "qdrant")) as double:
+        if request.param == "pgvector":
+            dsn = request.getfixturevalue("pg_dsn")
+            sink.update(provider="vector/pgvector", params={"dsn": dsn, "collection": "index"})
+        else:
+            sink.update(provider="vector/qdrant", params={"url": double.url, "collection": "index"})
+        yield embedded
+
+
+def test_every_store_lets_another_generation_take_the_place(stored: Pipeline) -> None:
+    stored.write({f"{n}.md": text(n) for n in range(5)})
+    stored.run()
+    change_model(stored)
+    assert rebuilt(stored).generation == 2
+    assert (dimensions(stored), stored.keys()) == (96, {f"{n}.md" for n in range(5)})
+    stored.write({"new.md": text(50)})
+    stored.run()
+    assert verified(stored)
+    report = nvisy.rollback(checked(stored), settings=stored.settings)
+    assert (report.state, report.generation, dimensions(stored)) == ("served", 1, 64)
+    assert {"new.md"} <= stored.keys()
+    assert nvisy.finish(checked(stored), settings=stored.settings).state == "dropped"
+    assert {"new.md"} <= stored.keys()
+
+
+@pytest.mark.kafka
+def test_on_kafka_it_is_the_same(on_kafka: Pipeline) -> None:
+    on_kafka.write({f"{n}.md": text(n) for n in range(5)})
+    on_kafka.run()
+    change_model(on_kafka)
+    report = rebuilt(on_kafka)
+    assert (report.state, report.generation) == ("served", 2)
+    on_kafka.write({"new.md": text(50)})
+    assert on_kafka.run().written
+    assert verified(on_kafka)
+    assert nvisy.rollback(checked(on_kafka), settings=on_kafka.settings).generation == 1
+    assert {"new.md"} <= on_kafka.keys()
+    assert nvisy.finish(checked(on_kafka), settings=on_kafka.settings).state == "dropped"
+
+
+def test_an_index_built_anew_outlives_its_log(indexed: Pipeline) -> None:
+    """A log that knows nothing of generations goes on with the one that readers see."""
+    change_model(indexed)
+    rebuilt(indexed)
+    shutil.rmtree(indexed.folder / ".nvisy" / "log")
+    indexed.write({"new.md": text(50)})
+    assert indexed.run(adopt=True).state == "completed"
+    assert {"new.md"} <= indexed.keys()
+    assert verified(indexed)
+    change_model(indexed, dimensions=48)
+    report = rebuilt(indexed)
+    assert (report.state, report.generation, dimensions(indexed)) == ("served", 3, 48)
+    assert verified(indexed)
+
+
+def test_what_a_pass_removed_does_not_come_back(indexed: Pipeline) -> None:
+    """Documents that went while the log was another one are in a topic still, without a delete."""
+    shutil.copytree(indexed.folder / ".nvisy" / "log", indexed.folder / "copy")
+    (indexed.docs / "3.md").unlink()
+    indexed.write({"4.md": text(44)})
+    indexed.run()
+    shutil.rmtree(indexed.folder / ".nvisy" / "log")
+    shutil.move(indexed.folder / "copy", indexed.folder / ".nvisy" / "log")
+    indexed.run()
+    keys = indexed.keys()
+    assert "3.md" not in keys
+    change_model(indexed)
+    assert rebuilt(indexed).state == "served"
+    assert indexed.keys() == keys
+
+
+def test_a_dry_run_counts_what_it_would_take(indexed: Pipeline) -> None:
+    n_records = len(indexed.records())
+    change_model(indexed)
+    found = estimate(checked(indexed), settings=indexed.settings, usd_per_million_tokens=2.0)
+    assert (found.documents, found.records, found.model_calls) == (N_DOCUMENTS, n_records, n_records)
+    assert found.stages.keys() == {"text", "index"}
+    assert found.cost_usd == round(found.tokens * 2.0 / 1_000_000, 4)
+    assert found.disk_bytes > n_records * 96 * 4
+    assert not found.is_sampled
+    assert generations(indexed).current == 1
+    indexed.graph["nodes"][3]["params"]["dimensions"] = 64
+    assert estimate(checked(indexed), settings=indexed.settings).stages == {}
+    indexed.graph["nodes"][-1]["params"]["distance"] = "dot"
+    found = estimate(checked(indexed), settings=indexed.settings)
+    assert (found.records, found.model_calls, list(found.models)) == (n_records, 0, [])
+
+
+def test_a_collection_of_the_users_own_is_refused_with_the_reason(embedded: Pipeline) -> None:
+    path = embedded.folder / "index.db"
+    with closing(apsw.Connection(str(path))) as database:
+        database.execute(USERS_TABLE)
+    embedded.graph["nodes"][-1]["params"] = {"path": "index.db", "collection": "docs", "create": False}
+    embedded.write({"a.md": text(1)})
+    embedded.run()
+    change_model(embedded)
+    with pytest.raises(Refused, match=r'"create": false'):
+        estimate(checked(embedded), settings=embedded.settings)
+    with pytest.raises(Refused, match=r'"create": false'):
+        rebuilt(embedded)
+
+
+def test_a_topic_whose_beginning_has_expired_is_refused_with_the_reason(
+    indexed: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is cheaper to replay has to be whole; where nothing is, an offset says what the index is to hold."""
+    describe = EmbeddedLog.describe
+
+    def expired(log: EmbeddedLog, topic: str) -> TopicInfo | None:
+        info = describe(log, topic)
+        return replace(info, start=dict.fromkeys(info.start, 1)) if info and topic in gone else info
+
+    monkeypatch.setattr(EmbeddedLog, "describe", expired)
+    gone = {f"{indexed.name}.embed"}
+    indexed.graph["nodes"][-1]["params"]["distance"] = "l2"
+    found = estimate(checked(indexed), settings=indexed.settings)
+    assert found.replays == [f"{indexed.name}.files"]
+    gone = {f"{indexed.name}.files"}
+    change_model(indexed)
+    for refused in (estimate, nvisy.rebuild):
+        with pytest.raises(Refused, match=r"the beginning of \S+files has expired"):
+            refused(checked(indexed), settings=indexed.settings)
+    with pytest.raises(Refused, match="it begins at 1 by now"):
+        rebuilt(indexed, start="0")
+
+
+def test_a_time_is_a_place_to_replay_from_and_other_words_are_not(indexed: Pipeline) -> None:
+    change_model(indexed)
+    found = estimate(checked(indexed), settings=indexed.settings, start="2999-01-01")
+    assert (found.documents, found.records) == (0, 0)
+    found = estimate(checked(indexed), settings=indexed.settings, start="2020-01-01T00:00:00Z")
+    assert found.documents == N_DOCUMENTS
+    with pytest.raises(UsageError, match="no place to replay from"):
+        rebuilt(indexed, start="yesterday")
+
+
+USERS_TABLE = """CREATE TABLE docs (id TEXT PRIMARY KEY, key TEXT, lane TEXT, source TEXT, version INTEGER,
+  source_uri TEXT, span_start INTEGER, span_end INTEGER, content_hash TEXT, steps TEXT, model TEXT, run TEXT,
+  observed_at TEXT, topic TEXT, partition INTEGER, metadata TEXT, embedding BLOB, text TEXT)"""

@@ -13,7 +13,7 @@ import pytest
 import nvisy
 from nvisy.catalog import Catalog
 from nvisy.connector.sink import Hit
-from nvisy.errors import ExpressionError, Refused, UsageError
+from nvisy.errors import ExpressionError, Fatal, Refused, UsageError
 from nvisy.graph.validate import CheckedGraph
 from nvisy.models.hash import DESCRIPTOR as HASH
 from nvisy.primitives import Span
@@ -34,8 +34,12 @@ class MemoryIndex:
     dimensions: int = 256
     asked: list[Any] = field(default_factory=list)
     closed: bool = False
+    collection: str = "one"
+    dropped: bool = False
 
     def search(self, vector: Any, k: int, where: Any) -> Sequence[Hit]:
+        if self.dropped:
+            raise Fatal("it is gone")
         self.asked.append((vector, k, where))
         return HITS[:k]
 
@@ -49,16 +53,19 @@ class MemoryIndex:
 @dataclass
 class MemorySink:
     held: MemoryIndex
+    later: MemoryIndex | None = None
 
     def index(self) -> MemoryIndex:
-        return self.held
+        found, self.held = self.held, self.later or self.held
+        return found
 
 
-def catalog(index: MemoryIndex) -> Catalog:
+def catalog(index: MemoryIndex, later: MemoryIndex | None = None) -> Catalog:
     """The catalogue of the other tests, with a model that works and a sink that can be read."""
+    sink = MemorySink(index, later)
 
     def opened(part: Any) -> Any:
-        return replace(part, open=lambda *_: MemorySink(index)) if part.name == "vector/sqlite" else part
+        return replace(part, open=lambda *_: sink) if part.name == "vector/sqlite" else part
 
     return Catalog.of([HASH, *(opened(part) for part in DESCRIPTORS if part.name != HASH.name)])
 
@@ -115,6 +122,14 @@ def test_vectors_of_another_model_are_not_compared() -> None:
     ):
         search(graph(index), "alpha")
     assert index.closed
+
+
+def test_an_index_that_was_replaced_and_dropped_meanwhile_is_left_for_the_one_that_is_there() -> None:
+    gone, now = MemoryIndex(dropped=True), MemoryIndex(collection="two")
+    found = search(checked(chain(), catalog=catalog(gone, now)), "alpha")
+    assert (found, gone.closed, now.closed) == (list(HITS), True, True)
+    with pytest.raises(Fatal):
+        search(graph(MemoryIndex(dropped=True)), "alpha")
 
 
 def test_a_sink_that_is_not_there_is_named_with_those_that_are() -> None:
