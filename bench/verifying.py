@@ -160,7 +160,7 @@ def fill(checked: CheckedGraph, settings: Settings, size: int) -> None:
                 )
                 filling.commit({})
                 sink.writer.apply([record_set(one, lane, "index") for one in batch])
-            commit(log, plan.graph, stage, seat_config(stage, [sink]))
+            commit(log, plan.graph, stage, seat_config(stage, [sink.collection], 0))
 
 
 def commit(log: Log, graph: str, stage: Stage, config: str) -> None:
