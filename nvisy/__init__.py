@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nvisy.asynchronous import run_async, search_async
     from nvisy.audit.lineage import descent, lineage
     from nvisy.audit.repair import repair
+    from nvisy.audit.runs import runs
     from nvisy.audit.verify import verify
     from nvisy.connector.sink import Hit
     from nvisy.erasure.forget import forget, forgotten, readmit
@@ -49,6 +50,7 @@ __all__ = [
     "rollback",
     "run",
     "run_async",
+    "runs",
     "search",
     "search_async",
     "verify",
@@ -71,6 +73,7 @@ _HOMES = {
     "rollback": "nvisy.rebuilding.rebuild",
     "run": "nvisy.rebuilding.live",
     "run_async": "nvisy.asynchronous",
+    "runs": "nvisy.audit.runs",
     "search": "nvisy.query",
     "search_async": "nvisy.asynchronous",
     "verify": "nvisy.audit.verify",

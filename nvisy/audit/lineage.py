@@ -28,12 +28,12 @@ from nvisy.runtime.codecs import Codecs
 from nvisy.runtime.memory import recalled
 from nvisy.runtime.numbering import Numbering
 from nvisy.runtime.records import lane_of
+from nvisy.runtime.run_history import KEPT_DAYS, RunRecord, runs_of
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import open_sink
-from nvisy.runtime.view import RunSaid, last_view
 from nvisy.topics.log import Log, LogRecord
 
-COST_UNKNOWN = "what the model was paid for this text: it is counted for a run, not for a text"
+COST_UNKNOWN = "what the model was paid for this text alone: it is counted for a run, not for a text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,20 @@ class InLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What a run was paid for in all.
+
+    Attributes:
+        texts: That models had to embed; those that the cache had are not among them.
+        tokens: As the models counted them, and `cost_usd` what they cost; None where they did not say.
+    """
+
+    texts: int
+    tokens: int | None
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lineage:
     """Where one record of an index comes from.
 
@@ -87,7 +101,8 @@ class Lineage:
         partition: Of `topic`; None where it is a topic of other programs, of which it is not kept.
         nodes: From the source on.
         model: Model and revision that made the vector.
-        run: The run that wrote it, which began at `run_started_at` where that is known still.
+        run: The run that read it, which began at `run_started_at`, and was paid for `run_paid` in all, where that is
+            known still.
         observed_at: When the source saw this version.
         in_log: What the log has of it; None where it has it no more, or was not asked.
         unknown: What nobody can say, each in a sentence.
@@ -111,6 +126,7 @@ class Lineage:
     model: str
     run: str
     run_started_at: str | None
+    run_paid: Paid | None
     observed_at: str | None
     in_log: InLog | None
     unknown: tuple[str, ...] = ()
@@ -225,11 +241,11 @@ class _Tracing:
         self._checked = checked
         self._settings = settings
         self._log: Log | None = None
-        self._run: RunSaid | None = None
+        self._runs: Mapping[str, RunRecord] = {}
         self.unknown: list[str] = []
         try:
             self._log = settings.open_log()
-            self._run = last_view(self._log, checked.graph.id)
+            self._runs = {one.id: one for one in runs_of(self._log, checked.graph.id, ())}
         except NvisyError as error:
             self._do_without(error)
 
@@ -266,6 +282,7 @@ class _Tracing:
         in_log = self._in_log(topic, said["partition"], version, source, hit.key, unknown)
         is_theirs = self._is_foreign(source)
         run = said["run"] or ""
+        known = self._known_run(run, unknown)
         return Lineage(
             id=hit.id,
             sink=sink,
@@ -284,7 +301,8 @@ class _Tracing:
             nodes=nodes,
             model=said["model"] or "",
             run=run,
-            run_started_at=self._run_started_at(run, unknown),
+            run_started_at=_time(known.started_ms) if known is not None else None,
+            run_paid=Paid(known.model_calls, known.tokens, known.cost_usd) if known is not None else None,
             observed_at=said["observed_at"],
             in_log=in_log,
             unknown=tuple(dict.fromkeys(unknown)),
@@ -374,11 +392,13 @@ class _Tracing:
         except Rejected:
             return False
 
-    def _run_started_at(self, run: str, unknown: list[str]) -> str | None:
-        if self._run is not None and self._run.run_id == run:
-            return _time(self._run.started_ms)
+    def _known_run(self, run: str, unknown: list[str]) -> RunRecord | None:
+        if run in self._runs:
+            return self._runs[run]
         if run and self._log is not None:
-            unknown.append("when the run that wrote it began: of former runs nothing is kept but their id")
+            unknown.append(
+                f"when the run that read it began, and what it was paid for: runs are remembered for {KEPT_DAYS} days"
+            )
         return None
 
 

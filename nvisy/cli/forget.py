@@ -29,7 +29,7 @@ def command(
     readmit_: Annotated[bool, typer.Option("--readmit", help="Let the document come again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Be rid of a document for good: in every sink, in the log, in the dead letters, in caches.
+    """Be rid of a document for good: in every sink, in the log, in caches.
 
     Says what is gone, what is not gone yet, and when it will be. The document is kept away from then on, also where its
     source still has it, until --readmit. Nobody may be running the graph: a live run is named, and nothing is done

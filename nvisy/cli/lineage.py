@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nvisy.audit.lineage import Descent, Held, Lineage, NodePassed, descent, lineage
+from nvisy.audit.lineage import Descent, Held, Lineage, NodePassed, Paid, descent, lineage
 from nvisy.cli.graphs import AsJson, GraphFile, checked_graph
 from nvisy.cli.output import one_line, printable, say, say_json
 from nvisy.errors import UsageError
@@ -74,6 +74,8 @@ def _drawn(one: Lineage) -> Iterator[str]:
     yield from _field("seen", one.observed_at or "not known", "  ")
     began = f", begun {one.run_started_at}" if one.run_started_at else ""
     yield from _field("run", (one.run or "not known") + began, "  ")
+    if one.run_paid is not None and one.run_paid.texts:
+        yield from _field("paid", _paid(one.run_paid), "  ")
     yield from _not_known(one.unknown)
 
 
@@ -131,6 +133,12 @@ def _place(one: Lineage) -> str:
     if one.in_log is None:
         return place
     return f"{place}: {one.in_log.size:,} bytes, written {one.in_log.appended_at}"
+
+
+def _paid(paid: Paid) -> str:
+    tokens = f", {paid.tokens:,} tokens" if paid.tokens is not None else ""
+    cost = f", {paid.cost_usd:.4f} USD" if paid.cost_usd is not None else ""
+    return f"in all of that run: {paid.texts:,} texts embedded{tokens}{cost}"
 
 
 def _short(version: Version) -> str:

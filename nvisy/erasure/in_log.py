@@ -6,6 +6,8 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+import orjson
+
 from nvisy.codec.codec import Codec
 from nvisy.erasure.place import Place
 from nvisy.errors import NvisyError
@@ -17,6 +19,7 @@ from nvisy.runtime import dead_letters
 from nvisy.runtime.codecs import ChangeDecoder, open_codec
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.requests import append_outside
+from nvisy.runtime.run_history import event_of, runs_topic, without_words
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.view import owners_seat
 from nvisy.topics.log import Append, Log, LogRecord, Seat
@@ -129,6 +132,9 @@ class InLog:
             yield self._erased(letters, now.letters)
         for topic in self._events_topics(source):
             yield self._void(topic, key.encode())
+        runs = runs_topic(self._plan.graph)
+        if self._log.describe(runs) is not None:
+            yield self._erased(runs, self._wordless(runs))
 
     def blobs_in_use(self) -> set[str]:
         """Every blob that a record of any topic of the log refers to."""
@@ -140,6 +146,16 @@ class InLog:
         }
 
     # --- the parts ---
+
+    def _wordless(self, runs: str) -> set[bytes]:
+        """Say again what happened in former runs, without words that might quote the document; keys of these events."""
+        latest = {record.key or b"": record for record in self._log.scan(runs) if record.value is not None}
+        events = {key: event_of(record) for key, record in latest.items()}
+        meant = {key: event for key, event in events.items() if event.get("error")}
+        said = {key: orjson.dumps(without_words(event)) for key, event in meant.items()}
+        changed = {key: value for key, value in said.items() if value != latest[key].value}
+        self._append([Append(runs, 0, key, value) for key, value in changed.items()])
+        return set(meant)
 
     def _erased(self, topic: str, keys: Collection[bytes]) -> Place:
         erased = self._log.erase(topic, keys)

@@ -208,7 +208,8 @@ def _traits(checked: CheckedGraph, node: str) -> Traits:
 
 def _run_topics(graph: str) -> Mapping[str, str]:
     """Topics that a run keeps for itself beside those of the edges, and what for."""
-    return {f"{graph}.dlq": "the run, with dead letters", f"{graph}.state": "the run, with its state"}
+    kept = {"dlq": "dead letters", "state": "its state", "runs": "its history"}
+    return {f"{graph}.{name}": f"the run, with {what}" for name, what in kept.items()}
 
 
 def _with_upstream(stage: Stage, makers: Mapping[str, str]) -> Stage:

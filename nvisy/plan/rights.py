@@ -42,6 +42,7 @@ def rights(checked: CheckedGraph, plan: Plan) -> tuple[Right, ...]:
         *(_own(topic, "keeps changes between stages") for topic in own),
         _own(f"{plan.graph}.dlq", "dead letters"),
         _own(f"{plan.graph}.state", "what stages remember, and who runs the graph"),
+        _own(f"{plan.graph}.runs", "what became of each run"),
         _own(f"{plan.graph}.requests", "what commands ask a run to do about dead letters"),
         *(right for right in _foreign(checked, plan) if right.name not in own),
         Right("group", f"nvisy.{plan.graph}.", "prefixed", ("Read", "Describe"), "positions of the stages"),

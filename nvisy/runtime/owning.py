@@ -12,13 +12,16 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from nvisy.errors import NvisyError, Refused
 from nvisy.plan.model import Plan
 from nvisy.runtime import dead_letters
+from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.requests import ABOUT_GENERATIONS, Answers, Inbox, Request, answered
+from nvisy.runtime.run_history import Ending, RunHistory, make_runs_topic
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.view import Observer, RunSaid, as_state, hosts_seat, owners_seat
@@ -42,13 +45,16 @@ class OwningThread:
         said: RunSaid,
         requests: Sequence[Request],
         *,
+        history: RunHistory,
         is_owner: bool = True,
         kept: Collection[str] = (),
     ) -> None:
         """`said`: what does not change while the run goes on. `requests`: those that stand when it begins.
 
-        `kept`: ids of stages of other generations, whose dead letters stay open.
+        `history`: what has happened so far. `kept`: ids of stages of other generations, whose dead letters stay open.
         """
+        self._run_history = history
+        self._end: Ending | None = None
         self._kept = kept
         self._is_owner = is_owner
         self._settings = settings
@@ -61,7 +67,6 @@ class OwningThread:
         self._carried_out: set[str] = set()
         self._standing = self._first = tuple(requests)
         self._ended = threading.Event()
-        self._error = ""
         self._thread = threading.Thread(target=self._run, name="owning", daemon=True)
 
     def start(self) -> None:
@@ -91,9 +96,9 @@ class OwningThread:
         """Those that are not carried out yet."""
         return self._standing
 
-    def finish(self, error: str = "") -> None:
-        """The run is over; `error` says of what, where it failed. Waits a moment until that is said."""
-        self._error = error
+    def finish(self, end: Ending) -> None:
+        """The run is over. Waits a moment until that is said."""
+        self._end = end
         self._ended.set()
         self._thread.join(FINISH_S)
 
@@ -120,7 +125,7 @@ class OwningThread:
             session = log.session(
                 owners_seat(graph) if self._is_owner else hosts_seat(graph, self._said.host)
             )
-            desk = _Desk(log, session, self._plan, is_owner=self._is_owner)
+            desk = _Desk(log, session, self._plan, self._run_history, is_owner=self._is_owner)
             desk.close_gone(self._kept)
             while True:
                 is_last = self._ended.is_set()
@@ -134,7 +139,11 @@ class OwningThread:
                 for request in came:
                     self._came.put(request)
                 stages = self._observer.see(self._views)
-                desk.publish(replace(self._said, stages=stages, ended=is_last, error=self._error))
+                self._run_history.saw(stages, lambda: _counted(self._views))
+                if is_last and self._end is not None:
+                    desk.note_end(self._end)
+                error = self._end.error if self._end is not None and is_last else ""
+                desk.publish(replace(self._said, stages=stages, ended=is_last, error=error))
                 if is_last:
                     return
                 self._ended.wait(EVERY_S)
@@ -144,10 +153,32 @@ class OwningThread:
             log.close()
 
 
+def _counted(views: Mapping[str, StageView]) -> StageCounters:
+    """What all stages have counted by now."""
+    total = StageCounters()
+    for view in views.values():
+        total.add(view.counters)
+    return total
+
+
+def _may_keep_history(log: Log, graph: str) -> bool:
+    """Whether there is a topic for the history. A run does without it where it may not make one."""
+    try:
+        make_runs_topic(log, graph)
+    except Refused as error:
+        _log.warning("this run is not remembered: %s", error)
+        return False
+    return True
+
+
 class _Desk:
     """The owner's part at the log, or that of a host that has joined it."""
 
-    def __init__(self, log: Log, session: Session, plan: Plan, *, is_owner: bool) -> None:
+    def __init__(
+        self, log: Log, session: Session, plan: Plan, history: RunHistory, *, is_owner: bool
+    ) -> None:
+        self._run_history = history
+        self._keeps_history = _may_keep_history(log, plan.graph)
         self._is_owner = is_owner
         self._log = log
         self._session = session
@@ -199,14 +230,22 @@ class _Desk:
         for order in done:
             del self._inbox.standing[order.id]
 
+    def note_end(self, end: Ending) -> None:
+        """How the run ended, with the dead letters that are open by now."""
+        letters = Counter(letter.node for letter in dead_letters.open_entries(self._log, self._plan.graph))
+        self._run_history.ended(end, dict(letters))
+
     def publish(self, said: RunSaid) -> None:
-        """Say how the run is, if it is otherwise than before or that was said a while ago."""
+        """Say how the run is, if it is otherwise than before or that was said a while ago, and what happened in it."""
         now = time.monotonic()
-        if said == self._last and now - self._published_at < UNCHANGED_S:
+        due = self._run_history.due if self._keeps_history else ()
+        if said == self._last and not due and now - self._published_at < UNCHANGED_S:
             return
         self._last, self._published_at = said, now
         now_said = replace(said, at_ms=time.time_ns() // 1_000_000)
+        self._session.append(due)
         self._session.commit({}, as_state(now_said, is_owner=self._is_owner))
+        self._run_history.committed(due)
 
     def _write(self, records: Sequence[Append]) -> None:
         if records:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from nvisy.errors import Refused, Transient, Unreachable, UsageError
+from nvisy.errors import NvisyError, Refused, Transient, Unreachable, UsageError
 from nvisy.fault_points import Point, reach
 from nvisy.graph.model import ActionNode, Graph
 from nvisy.graph.validate import CheckedGraph, check
@@ -36,6 +36,7 @@ from nvisy.runtime.history import History
 from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
+from nvisy.runtime.run_history import Ending, RunHistory
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
 from nvisy.runtime.supervisor import Part, StageFailed, Supervisor
@@ -178,6 +179,7 @@ class Run:
         self._names = lane.layout if lane is not None else FIRST
         self._kept: Collection[str] = ()
         self._supervisor: Supervisor | None = None
+        self._run_history = RunHistory(self.plan.graph, self.id)
         self._stopped = False
         self._history = History()
 
@@ -425,26 +427,31 @@ class Run:
             yield _Silent()
             return
         own = [Request("replay", self._replay)] if self._replay else []
+        said = self._said(claim)
+        self._run_history.began(said, self._only, joined=not claim.is_owner)
         owning = OwningThread(
             self._settings,
             self.plan,
-            self._said(claim),
+            said,
             [*own, *standing(log, self.plan.graph)],
+            history=self._run_history,
             is_owner=claim.is_owner,
             kept=self._kept,
         )
         owning.start()
         tidying = TidyingThread(self._settings, self.plan, lambda: not self._stopped)
         tidying.start()
-        error = ""
+        error, exit_code = "", 0
         try:
             yield owning
         except BaseException as failure:
             error = self._checked.redactor.clean(str(failure) or type(failure).__name__)
+            exit_code = failure.exit_code if isinstance(failure, NvisyError) else 1
             raise
         finally:
             tidying.finish(failed=bool(error))
-            owning.finish(error)
+            state: State = "cancelled" if self._stopped and not self._follow else "completed"
+            owning.finish(Ending("failed" if error else state, exit_code, error, self._counted()))
 
     def _said(self, claim: Claim) -> RunSaid:
         now_ms = time.time_ns() // 1_000_000

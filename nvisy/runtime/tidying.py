@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from nvisy.errors import NvisyError
 from nvisy.plan.model import Plan
 from nvisy.runtime import dead_letters
 from nvisy.runtime.requests import requests_topic
+from nvisy.runtime.run_history import KEPT_DAYS, KEPT_EVENTS, runs_topic
 from nvisy.runtime.settings import Settings
 from nvisy.topics.log import Log
 
@@ -24,6 +26,7 @@ class TidyingThread:
     def __init__(self, settings: Settings, plan: Plan, is_wanted: Callable[[], bool]) -> None:
         """Compact the topics of a plan where that pays, now and then, until it is not wanted any more."""
         self._settings = settings
+        self._graph = plan.graph
         self._topics = [
             *(topic.name for topic in plan.topics),
             dead_letters.topic_of(plan.graph),
@@ -52,6 +55,7 @@ class TidyingThread:
     def _run(self) -> None:
         log = self._settings.open_log()
         try:
+            self._expire(log)
             while self._is_wanted():
                 is_last = self._ended.is_set()
                 for topic in self._topics:
@@ -61,6 +65,15 @@ class TidyingThread:
                 self._ended.wait(EVERY_S)
         finally:
             log.close()
+
+    def _expire(self, log: Log) -> None:
+        before_ms = time.time_ns() // 1_000_000 - KEPT_DAYS * 86_400_000
+        try:
+            log.expire(runs_topic(self._graph), before_ms, KEPT_EVENTS)
+        except NvisyError as error:
+            _log.warning(
+                "topic %s could not be shortened, and stays as it is: %s", runs_topic(self._graph), error
+            )
 
     def _tidy(self, log: Log, topic: str) -> None:
         try:

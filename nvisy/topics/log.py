@@ -237,11 +237,13 @@ class Log(Protocol):
     def url(self) -> str:
         """How a person names it, without secrets: `kafka://localhost:9092`, `embedded:.nvisy/log`."""
 
-    def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
+    def create(
+        self, topic: str, partitions: int, *, compacted: bool = True, kept_days: int | None = None
+    ) -> TopicInfo:
         """Create a topic, or verify the one that is there.
 
-        Messages up to 16 MiB. Compacted by key and never expired by age; not `compacted`, it keeps every record of a
-        key, for as long as the log's own retention says.
+        Messages up to 16 MiB. Compacted by key, and expired by age only with `kept_days` (see `expire`); not
+        `compacted`, it keeps every record of a key, for as long as the log's own retention says.
 
         Raises:
             Refused: It has fewer or more partitions than asked for.
@@ -268,6 +270,15 @@ class Log(Protocol):
         """Compact a compacted topic where that pays, unless the log does so by itself; how many records went.
 
         Others write and read meanwhile. It may take a while, and ends soon once `is_wanted` says no.
+
+        Raises:
+            Unreachable: The log cannot be written.
+        """
+
+    def expire(self, topic: str, before_ms: int, most: int) -> int:
+        """Remove what was written before a time, UTC, and what is not among the `most` last records of its partition.
+
+        Brokers do that by themselves, as the topic was made. Returns how many records went.
 
         Raises:
             Unreachable: The log cannot be written.

@@ -42,6 +42,8 @@ def test_a_vector_leads_to_its_document_and_its_place_in_the_log(pipeline: Pipel
     assert found.nodes[2].params == {"size": 200}
     assert (found.model, found.nodes[3].models) == ("local/hash@1", ("local/hash@1",))
     assert (found.run, found.run_started_at is not None) == (run.run_id, True)
+    assert found.run_paid is not None
+    assert found.run_paid.texts == run.model_calls
     assert found.version == found.document_version
     with closing(pipeline.settings.open_log()) as log:
         assert found.partition is not None
@@ -77,7 +79,7 @@ def test_the_store_alone_says_most_of_it_and_the_rest_is_named(embedded: Pipelin
         "there is no topic",
         "no longer has such a node",
         "'chunk' was configured then",
-        "the run that wrote",
+        "the run that read it",
     ):
         assert what in said, what
     same = (

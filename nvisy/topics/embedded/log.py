@@ -46,8 +46,10 @@ class EmbeddedLog:
         """See `nvisy.topics.log.Log`."""
         return f"embedded:{self._root}"
 
-    def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
-        """See `nvisy.topics.log.Log`. Whoever runs the graph compacts it, see `tidy`."""
+    def create(
+        self, topic: str, partitions: int, *, compacted: bool = True, kept_days: int | None = None
+    ) -> TopicInfo:
+        """See `nvisy.topics.log.Log`. Whoever runs the graph compacts it and expires what is old: `tidy`, `expire`."""
         if partitions < 1:
             raise UsageError(f"topic {topic!r} needs at least one partition, not {partitions}")
         path = self._path(topic)
@@ -168,6 +170,14 @@ class EmbeddedLog:
             return 0
         with closing(file):
             return compact(file, is_wanted) if pays(file) else 0
+
+    def expire(self, topic: str, before_ms: int, most: int) -> int:
+        """See `nvisy.topics.log.Log`."""
+        file = TopicFile.open(self._path(topic))
+        if file is None:
+            return 0
+        with closing(file), said_plainly(file.path):
+            return file.expire(before_ms, most)
 
     def erase(self, topic: str, keys: Collection[bytes]) -> Erased:
         """See `nvisy.topics.log.Log`. What the log remembers beside its topics is written anew, too."""

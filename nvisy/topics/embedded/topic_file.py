@@ -177,6 +177,19 @@ class TopicFile:
         touched = {record.partition for record in records}
         self.db.executemany("UPDATE part SET next = ? WHERE partition = ?", ((nexts[p], p) for p in touched))
 
+    def expire(self, before_ms: int, most: int) -> int:
+        """Remove what was written before a time, and all but the last records of each partition; how many went."""
+        n_before = self.db.total_changes()
+        with immediate(self.db):
+            self.refuse_if_replaced()
+            for partition, end in self.ends().items():
+                base = partition << OFFSET_BITS
+                self.db.execute(
+                    "DELETE FROM record WHERE row >= ? AND row < ? AND (row < ? OR timestamp_ms < ?)",
+                    (base, base + end, base + max(0, end - most), before_ms),
+                )
+        return self.db.total_changes() - n_before
+
     def check_partition(self, partition: int) -> None:
         """Raise `UsageError` for a partition the topic does not have."""
         if not 0 <= partition < self.partitions:

@@ -15,7 +15,7 @@ from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.scan import read, scan
 from nvisy.topics.kafka.session import KafkaSession
 from nvisy.topics.kafka.state import said_by_stages, stage_state, state_topic, values_named
-from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics, removal_of
+from nvisy.topics.kafka.topics import EVENTS_SETTINGS, Topics, expiring, removal_of
 from nvisy.topics.limits import check_topic_name
 from nvisy.topics.log import Erased, Holder, LogRecord, Seat, TopicInfo, TopicPartition
 
@@ -51,8 +51,12 @@ class KafkaLog:
         """See `nvisy.topics.log.Log`."""
         return self._cluster.url
 
-    def create(self, topic: str, partitions: int, *, compacted: bool = True) -> TopicInfo:
+    def create(
+        self, topic: str, partitions: int, *, compacted: bool = True, kept_days: int | None = None
+    ) -> TopicInfo:
         """See `nvisy.topics.log.Log`. A topic made beforehand is used as it is."""
+        if kept_days is not None:
+            return self._topics.create(topic, partitions, expiring(kept_days))
         if compacted:
             return self._topics.create(topic, partitions)
         return self._topics.create(topic, partitions, EVENTS_SETTINGS)
@@ -70,6 +74,10 @@ class KafkaLog:
         self._topics.delete(topic)
 
     def tidy(self, topic: str, is_wanted: Callable[[], bool]) -> int:
+        """See `nvisy.topics.log.Log`. Brokers do it."""
+        return 0
+
+    def expire(self, topic: str, before_ms: int, most: int) -> int:
         """See `nvisy.topics.log.Log`. Brokers do it."""
         return 0
 

@@ -41,6 +41,7 @@ _COMPACTING = (
     "segment.ms",
     "min.cleanable.dirty.ratio",
 )
+_EXPIRING_BYTES = 64 * 1024 * 1024
 _EXPIRING = ("cleanup.policy", "retention.ms", "retention.bytes", "segment.ms")
 _MARKER_WAIT_S = 0.1
 TRANSACTION_WAIT_S = 30.0
@@ -241,6 +242,16 @@ class Topics:
                 return info
             time.sleep(0.02)
         raise fault
+
+
+def expiring(days: int) -> Mapping[str, str]:
+    """Of a topic whose records go when they are so old, or when a later one of their key stands in it."""
+    return {
+        **_EDGE,
+        "cleanup.policy": "compact,delete",
+        "retention.ms": str(days * _DAY_MS),
+        "retention.bytes": str(_EXPIRING_BYTES),
+    }
 
 
 def removal_of(settings: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from nvisy.plan.explain import explain
 from nvisy.plan.rights import rights
 from nvisy.runtime import dead_letters
 from nvisy.runtime.requests import requests_topic
+from nvisy.runtime.run_history import runs_topic
 from nvisy.topics import connector as topic_connector
 from nvisy.topics.kafka.reader import group_of
 from nvisy.topics.kafka.state import state_topic
@@ -117,7 +118,7 @@ def test_the_rights_cover_what_the_log_and_the_runtime_use() -> None:
     plan = compile_graph(graph)
     given = rights(graph, plan)
     topics = {right.name for right in given if right.resource == "topic"}
-    own = {dead_letters.topic_of("line"), state_topic("line"), requests_topic("line")}
+    own = {dead_letters.topic_of("line"), state_topic("line"), requests_topic("line"), runs_topic("line")}
     assert topics == {"line.files", "line.embed", *own}
     group = next(right for right in given if right.resource == "group")
     assert group.pattern == "prefixed"
