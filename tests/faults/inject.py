@@ -82,15 +82,20 @@ def obey(order: dict[str, Any], point: Point) -> None:
         case "kill_later":
             threading.Timer(order["seconds"], os.kill, (os.getpid(), signal.SIGKILL)).start()
         case "kill_parent":
-            os.kill(order["run"], signal.SIGKILL)
+            os.kill(_run_of(order), signal.SIGKILL)
         case "kill_all":
-            end_all(order["run"] if order["stage"] else os.getpid())
+            end_all(_run_of(order))
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
         case "sleep":
             time.sleep(order["seconds"])
         case "raise":
             raise Unreachable(f"as the test ordered, at {point.name}")
+
+
+def _run_of(order: dict[str, Any]) -> int:
+    """The process of the run that this one is, or is a stage of: a stage is forked by a child of the run."""
+    return order["run"] or (psutil.Process(os.getppid()).ppid() if order["stage"] else os.getpid())
 
 
 def end_all(run: int) -> None:

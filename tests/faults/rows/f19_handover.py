@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 from nvisy.fault_points import Point
@@ -33,7 +34,8 @@ def play(cell: Cell) -> None:
                 table.change(5, highest=rows)
                 time.sleep(0.02)
             cell.expect(
-                process.poll() is not None, f"{point.name} was not reached {nth} times: {cell.said()}"
+                process.poll() == -signal.SIGKILL,
+                f"it was not killed at {point.name}, time {nth}: exit code {process.poll()}: {cell.said()}",
             )
             cell.tally.runs += 1
         began = time.monotonic()
