@@ -57,13 +57,15 @@ class PythonAction:
             Rejected: The function failed, or returned something else than it should (kind `python`).
             Transient, Fatal: As the function raised them.
         """
+        given = _lent(item)
         try:
-            made = _several(self._function(item, **self._params))
+            made = _several(self._function(given, **self._params))
         except ConnectorError:
             raise
         except BaseException as error:  # a user's function may fail in any way, `sys.exit` is one
             raise self._failure(error) from None
-        return [each if each is item else self._checked(each) for each in made]
+        is_as_it_was = given.metadata == item.metadata
+        return [item if each is given and is_as_it_was else self._checked(each) for each in made]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -86,6 +88,12 @@ class PythonAction:
         place = _functions.place_of(error, self._function.__code__.co_filename)
         message = f"{self._name} failed{f' at {place}' if place else ''}: {type(error).__name__}: {error}"
         return Rejected(message[:_LONGEST_MESSAGE], kind="python")
+
+
+def _lent(item: Primitive) -> Primitive:
+    """`item` with metadata of its own: what a function writes into it is not seen on other ways through the graph."""
+    kept = {name: list(value) if isinstance(value, list) else value for name, value in item.metadata.items()}
+    return item.replaced(metadata=kept)
 
 
 def _several(returned: Any) -> list[Any]:

@@ -35,6 +35,15 @@ SOURCE = """
     def untyped(item):
         return item
 
+    def marked(document: Document) -> Document:
+        document.metadata["seen"] = True
+        document.metadata["tags"].append("marked")
+        return document
+
+    def spoilt(document: Document) -> Document:
+        document.metadata["a"] = object()
+        return document
+
     def invoice(document: Document):
         return Invoice(total=len(document.text))
 
@@ -231,6 +240,14 @@ def test_one_several_none_and_a_generator_are_all_understood(folder):
     assert call(folder, "untyped", document)[0] is document
 
 
+def test_what_it_writes_into_metadata_is_its_own(folder):
+    document = Document(text="hey", metadata={"tags": ["first"]})
+    (made,) = call(folder, "marked", document)
+    assert made.metadata == {"tags": ["first", "marked"], "seen": True}
+    assert document.metadata == {"tags": ["first"]}, "the same document goes on another way too"
+    assert made.content_hash == Document(text="hey", metadata=made.metadata).content_hash
+
+
 def test_a_copy_with_another_text_gets_the_hash_of_that_text(folder):
     (made,) = call(folder, "shout", Document(text="hey"))
     assert made.content_hash == Document(text="HEY!").content_hash
@@ -244,6 +261,7 @@ def test_a_copy_with_another_text_gets_the_hash_of_that_text(folder):
         ("quits", "SystemExit: no"),
         ("text", "returned a str, not Document"),
         ("wrong", "returned a wrong metadata"),
+        ("spoilt", "returned a wrong metadata"),
     ],
 )
 def test_a_failing_function_rejects_its_document_and_says_where(folder, function, reason):
