@@ -24,6 +24,7 @@ from nvisy.primitives.provenance import Version
 from nvisy.runtime.counters import Report
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
 from nvisy.runtime.generations import Generations, complete_swap, note, plan_under, sinks_of
+from nvisy.runtime.kept_graph import kept
 from nvisy.runtime.memory import Memory
 from nvisy.runtime.run import Lane, Run
 from nvisy.runtime.settings import Settings
@@ -114,7 +115,7 @@ class Owned:
     def graph_of(self, generations: Generations, number: int) -> CheckedGraph:
         """The graph that a generation is an index of."""
         generation = generations.living[number]
-        if generation.graph == self.checked.graph.to_json():
+        if generation.graph == kept(self.checked):
             return self.checked
         return generation.checked(self.checked, self.settings)
 

@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from nvisy.errors import NvisyError
-from nvisy.graph.parse import parse
+from nvisy.errors import NvisyError, Unreachable
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.rebuilding.bringing import RebuildReport
 from nvisy.runtime.generations import generations_of
+from nvisy.runtime.kept_graph import graph_from, kept
 from nvisy.runtime.requests import Request, answered, append_outside, ask, standing
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.view import last_view
 from nvisy.topics.log import Log
 
 POLL_S = 0.5
+OUTAGE_S = 60.0
+"""So long a log that does not answer is waited for; the owner goes on meanwhile."""
 NOBODY_S = 5.0
 """So long nobody holds the graph before it is taken to be free: an owner lets go of it for a moment at a swap."""
 
@@ -33,7 +35,7 @@ class Order:
 
     def request(self, checked: CheckedGraph) -> Request:
         """As it is left for an owner."""
-        return Request(self.kind, (), order={**asdict(self), "graph": checked.graph.to_json()})
+        return Request(self.kind, (), order={**asdict(self), "graph": kept(checked)})
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -47,7 +49,7 @@ def graph_in(request: Request, like: CheckedGraph, settings: Settings) -> Checke
     Raises:
         GraphError: What it needs is not there for the process that runs it.
     """
-    return check(parse(request.order["graph"], folder=like.folder), like.catalog, settings.environ)
+    return check(graph_from(request.order["graph"], like), like.catalog, settings.environ)
 
 
 class OrderFailed(NvisyError):  # noqa: N818 - what became of an order
@@ -78,18 +80,21 @@ class Asking:
         Raises:
             OrderFailed: The owner could not.
         """
-        alone_since = time.monotonic()
-        if self._log.holder(self._graph) is None and self._asked is None:
-            return None
+        held_at = heard_at = time.monotonic()
         while True:
-            if (report := self._outcome()) is not None:
-                return report
-            holder = self._log.holder(self._graph)
-            if holder is not None:
-                alone_since = time.monotonic()
-                self._ask(holder.owner)
-            elif time.monotonic() - alone_since > (NOBODY_S if self._asked else 0.0):
-                return None
+            try:
+                if (report := self._outcome()) is not None:
+                    return report
+                holder = self._log.holder(self._graph)
+                heard_at = time.monotonic()
+                if holder is not None:
+                    held_at = heard_at
+                    self._ask(holder.owner)
+                elif self._asked is None or heard_at - held_at > NOBODY_S:
+                    return None
+            except Unreachable:
+                if self._asked is None or time.monotonic() - heard_at > OUTAGE_S:
+                    raise
             time.sleep(POLL_S)
 
     def withdraw(self) -> None:

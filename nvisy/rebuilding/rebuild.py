@@ -17,7 +17,7 @@ from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
 from nvisy.plan.generations import Change, change_of
 from nvisy.rebuilding.bringing import Bringing, Owned, RebuildReport, Told, drop, serve
-from nvisy.rebuilding.orders import Asking, Order
+from nvisy.rebuilding.orders import POLL_S, Asking, Order
 from nvisy.rebuilding.start import Start, starts_of
 from nvisy.runtime.fork_server import STAGES
 from nvisy.runtime.generations import (
@@ -110,14 +110,14 @@ def have_carried_out(
         while (report := asking.by_owner()) is None:
             try:
                 claim = log.claim(checked.graph.id, owner_name())
-            except Refused:
+            except Refused:  # somebody was quicker
+                time.sleep(POLL_S)
                 continue
             try:
-                report = carry_out(order, Owned(checked, log, claim, settings, told))
-                asking.withdraw()
+                return carry_out(order, Owned(checked, log, claim, settings, told))
             finally:
+                asking.withdraw()
                 claim.release()
-            break
         return report
 
 

@@ -17,13 +17,13 @@ from nvisy.connector.descriptor import SinkDescriptor
 from nvisy.errors import Fatal, NvisyError, Refused
 from nvisy.fault_points import Point, reach
 from nvisy.graph.hashing import graph_hash
-from nvisy.graph.parse import parse
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
 from nvisy.plan.diff import place_of
 from nvisy.plan.generations import FIRST, Layout, laid_out
 from nvisy.plan.model import Plan
 from nvisy.runtime.dead_letters import DeadLetter, open_entries
+from nvisy.runtime.kept_graph import graph_from, kept
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import open_sink, serving
 from nvisy.topics.log import Claim, Log, Seat
@@ -41,7 +41,7 @@ class Generation:
     """A generation that lives.
 
     Attributes:
-        graph: The graph that it is an index of, as JSON text, references unresolved.
+        graph: The graph that it is an index of, as `kept_graph` keeps it.
         hash: Of that graph.
         configs: Of its stages, by id in the graph: they tell what its references stood for, as far as that matters.
         stages: Ids of the stages that it runs, those it shares too.
@@ -59,7 +59,7 @@ class Generation:
     def of(cls, checked: CheckedGraph, plan: Plan, layout: Layout) -> Self:
         """The generation of a graph under these names; `plan` is laid out."""
         stages, topics = (tuple(one.id for one in plan.stages), tuple(one.name for one in plan.topics))
-        return cls(checked.graph.to_json(), plan.hash, layout, configs_of(checked), stages, topics)
+        return cls(kept(checked), plan.hash, layout, configs_of(checked), stages, topics)
 
     def is_of(self, checked: CheckedGraph) -> bool:
         """Whether it is an index of this graph, with what its references stand for now."""
@@ -71,8 +71,7 @@ class Generation:
         Raises:
             GraphError: What it needs is no longer there: a variable, a function, a connector.
         """
-        graph = parse(self.graph, file="", folder=like.folder)
-        return check(graph, like.catalog, settings.environ)
+        return check(graph_from(self.graph, like), like.catalog, settings.environ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +179,12 @@ def note(log: Log, claim: Claim, graph: str, generations: Generations) -> Genera
     finally:
         session.close()
     return noted
+
+
+def refuse(log: Log, claim: Claim, graph: str, order: str, why: str) -> None:
+    """Write down that a request is not carried out, as `note` does."""
+    outcome = {"order": order, "error": why, "exit_code": Refused.exit_code}
+    note(log, claim, graph, replace(generations_of(log, graph), outcome=outcome))
 
 
 def plan_of(log: Log, checked: CheckedGraph) -> Plan:

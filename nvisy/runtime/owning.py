@@ -86,7 +86,8 @@ class OwningThread:
 
     def order(self) -> Request | None:
         """What is asked about the generations of the graph, the first of it; it stands until `carried_out`."""
-        return next((order for order in list(self._orders.values())), None)
+        orders = list(self._orders.values())
+        return next((order for order in orders if order.id not in self._carried_out), None)
 
     def carried_out(self, order: Request) -> None:
         """It is, or never will be."""

@@ -31,8 +31,10 @@ from nvisy.runtime.generations import (
     note,
     open_letters,
     plan_under,
+    refuse,
 )
 from nvisy.runtime.history import History
+from nvisy.runtime.kept_graph import kept
 from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
@@ -56,6 +58,11 @@ SOON_S = 3.0
 LOOK_S = 0.5
 RECLAIM_S = 30.0
 """So long a run that made a swap waits for the claim, if somebody was quicker to take it."""
+
+_JOINED = (
+    "the run was started with --join, and hosts that join it would go on under the former graph: end it, do this again,"
+    " and start it with the new graph when it is done"
+)
 
 Watch = Callable[[Plan, Mapping[str, StageView]], None]
 
@@ -288,7 +295,7 @@ class Run:
                     joined=not claim.is_owner,
                     sweep=self._lane.sweep if self._lane is not None else {},
                 ),
-                watch=lambda views: self._see(claim, owning, views),
+                watch=lambda views: self._see(log, claim, owning, views),
             )
             if self._stopped:
                 self._supervisor.stop()
@@ -301,11 +308,14 @@ class Run:
             self._has_swapped = self._end_beside(swap=not self._stopped)
             return counters
 
-    def _attend_order(self, claim: Claim, owning: OwningThread | _Silent) -> None:
+    def _attend_order(self, log: Log, claim: Claim, owning: OwningThread | _Silent) -> None:
         """Begin what is asked about generations; once what it leads to is ready, the stages end for the swap."""
         if self._beside is None:
             self._order = owning.order() if self._follow and claim.is_owner else None
-            if self._order is not None and self._rebuilder is not None:
+            if self._order is not None and self._join:
+                refuse(log, claim, self.plan.graph, self._order.id, _JOINED)
+                owning.carried_out(self._order)
+            elif self._order is not None and self._rebuilder is not None:
                 self._beside = self._rebuilder(self._order, self._checked, claim, self._settings)
         elif self._beside.is_over and self._order is not None:
             owning.carried_out(self._order)
@@ -360,7 +370,7 @@ class Run:
         now = generations.living.get(generations.current)
         if now is None or self._rebuilder is None or not self._follow or now.is_of(self._checked):
             return False
-        wanted = self._checked.graph.to_json()
+        wanted = kept(self._checked)
         asked = standing(log, self.plan.graph) if claim.is_owner else ()
         return any(request.order.get("graph") == wanted for request in asked)
 
@@ -466,11 +476,13 @@ class Run:
             host=claim.host,
         )
 
-    def _see(self, claim: Claim, owning: OwningThread | _Silent, views: Mapping[str, StageView]) -> None:
+    def _see(
+        self, log: Log, claim: Claim, owning: OwningThread | _Silent, views: Mapping[str, StageView]
+    ) -> None:
         if claim.is_over:
             raise self._over(claim)
         owning.watch(views)
-        self._attend_order(claim, owning)
+        self._attend_order(log, claim, owning)
         self._watch(self.plan, views)
 
     def _over(self, claim: Claim) -> Exception:

@@ -22,20 +22,20 @@ N_DOCUMENTS = 30
 
 
 @pytest.mark.timeout(600)
-def test_readers_notice_nothing_and_the_run_goes_on_under_the_new_graph(embedded: Pipeline) -> None:
+def test_readers_notice_nothing_and_the_run_goes_on_under_the_new_graph(pipeline: Pipeline) -> None:
     """Every answer is of one index or of the other, whole; changes of before, meanwhile and after are in it."""
-    embedded.write({f"{n}.md": text(n) for n in range(N_DOCUMENTS)})
-    owner = embedded.start("--follow")
+    pipeline.write({f"{n}.md": text(n) for n in range(N_DOCUMENTS)})
+    owner = pipeline.start("--follow")
     try:
-        until(lambda: len(embedded.keys()) == N_DOCUMENTS)
-        with asking(embedded) as answers, changing(embedded):
+        until(lambda: len(pipeline.keys()) == N_DOCUMENTS)
+        with asking(pipeline) as answers, changing(pipeline):
             until(lambda: len(answers) > 3)
-            change_model(embedded)
-            command = started(embedded, "rebuild")
-            until(lambda: noted(embedded).target == 2)
+            change_model(pipeline)
+            command = started(pipeline, "rebuild")
+            until(lambda: noted(pipeline).target == 2)
             command.kill()
             command.communicate()
-            report = nvisy.rebuild(checked(embedded), settings=embedded.settings)
+            report = nvisy.rebuild(checked(pipeline), settings=pipeline.settings)
             assert (report.state, report.generation, report.kept) == ("served", 2, 1)
             count = len(answers)
             until(lambda: len(answers) > count + 3)
@@ -43,17 +43,17 @@ def test_readers_notice_nothing_and_the_run_goes_on_under_the_new_graph(embedded
         assert [one for one in answers if isinstance(one, BaseException)] == []
         assert all(len(one) == 1 for one in answers), "an answer of both, or of none"
         assert len({name for one in answers for name in one}) == 2
-        embedded.write({"last.md": text(500)})
-        until(lambda: {"last.md"} <= embedded.keys())
-        assert verified(embedded)
+        pipeline.write({"last.md": text(500)})
+        until(lambda: {"last.md"} <= pipeline.keys())
+        assert verified(pipeline)
     finally:
         owner.send_signal(signal.SIGTERM)
         _, said = owner.communicate(timeout=60)
     assert owner.returncode == 0, said
-    assert embedded.run().written == 0
-    report = nvisy.rollback(checked(embedded), settings=embedded.settings)
+    assert pipeline.run().written == 0
+    report = nvisy.rollback(checked(pipeline), settings=pipeline.settings)
     assert (report.state, report.generation) == ("served", 1)
-    assert {"last.md"} <= embedded.keys()
+    assert {"last.md"} <= pipeline.keys()
 
 
 @pytest.mark.timeout(600)
