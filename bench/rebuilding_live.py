@@ -75,17 +75,20 @@ def measured(folder: Path, n_documents: int, per_s: float) -> str:
     (docs / WATCHED).write_text(str(time.time()))
     assert command(folder, "run").code == 0
     graph, seen = Graph.load(path), Seen()
-    with following(folder), doing(lambda ended: edit(docs, n_documents, per_s, ended)):
-        with doing(lambda ended: ask(graph, settings, seen, ended)):
-            wait_for(lambda: seen.answers.total() > 20)
-            before_s = seen.take_age_s()
-            value["nodes"][3]["params"]["dimensions"] = 192
-            path.write_text(json.dumps(value))
-            began = time.monotonic()
-            report = nvisy.rebuild(Graph.load(path), settings=settings)
-            took_s, count = time.monotonic() - began, seen.answers.total()
-            wait_for(lambda: seen.answers.total() > count + 20)
-            during_s = seen.take_age_s()
+    with (
+        following(folder),
+        doing(lambda ended: edit(docs, n_documents, per_s, ended)),
+        doing(lambda ended: ask(graph, settings, seen, ended)),
+    ):
+        wait_for(lambda: seen.answers.total() > 20)
+        before_s = seen.take_age_s()
+        value["nodes"][3]["params"]["dimensions"] = 192
+        path.write_text(json.dumps(value))
+        began = time.monotonic()
+        report = nvisy.rebuild(Graph.load(path), settings=settings)
+        took_s, count = time.monotonic() - began, seen.answers.total()
+        wait_for(lambda: seen.answers.total() > count + 20)
+        during_s = seen.take_age_s()
     assert (report.state, report.generation) == ("served", 2), report
     assert command(folder, "run").code == 0
     assert command(folder, "verify").code == 0
