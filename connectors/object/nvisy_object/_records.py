@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
+from urllib.parse import quote
 
 import orjson
 from pydantic import ValidationError
@@ -94,7 +95,6 @@ class RecordFile:
                 )
 
     def _record(self, row: Row, salt: Any) -> Item | Unreadable:
-        uri = f"{self.uri}#line={row.number}"
         try:
             if len(row.raw) > MAX_RECORD_BYTES:
                 raise Rejected(f"the record is larger than {MAX_RECORD_BYTES >> 20} MiB", kind="too_large")
@@ -103,9 +103,11 @@ class RecordFile:
         except Rejected as error:
             place = f"{self.key}#line-{row.number}"
             failure = self._rejected(f"line {row.number}: {error}", error.kind)
-            return Unreadable(place, failure, uri, row.raw[:MAX_RECORD_BYTES])
+            return Unreadable(place, failure, f"{self.uri}#line={row.number}", row.raw[:MAX_RECORD_BYTES])
         digest = salt.copy()
         digest.update(row.raw)
+        # not the line: it moves with what is written above it, and then nothing of the record changes
+        uri = f"{self.uri}#{quote(self.spec.key)}={quote(record_id)}"
         return Item(f"{self.key}#{record_id}", digest.digest()[:16], partial(self._document, fields), uri)
 
     def _id(self, fields: Mapping[str, Any]) -> str:
