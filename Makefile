@@ -21,7 +21,7 @@ setup: $(READY)  ## a virtual environment in .venv, every package pinned by its 
 $(READY): constraints.txt $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and neither is on the PATH." >&2; exit 1; }
 	@echo "Fetching some hundred packages into .venv, each checked by its hash: a minute or more, the first time."
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) --require-hashes -r constraints.txt
 	$(INSTALL) --no-build-isolation -e . -e connectors/object -e connectors/sql -e connectors/vector
 	@touch $@
