@@ -79,12 +79,16 @@ GRAPH = {
 
 
 class Ended(NamedTuple):
-    """A command that has ended: its code, what it said, how long it took, and the most memory it had."""
+    """A command that has ended: its code, what it said, how long it took, and the most memory it had.
+
+    `cpu_s` is the processor's time, its own and that of all processes that it started.
+    """
 
     code: int
     lines: list[dict[str, Any]]
     duration_s: float
     memory_mb: float
+    cpu_s: float = 0.0
 
 
 def main() -> int:
@@ -136,7 +140,8 @@ def nvisy(folder: Path, command: str) -> Ended:
     lines = [json.loads(line) for line in process.stdout]
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Ended(process.returncode, lines, time.monotonic() - started, usage.ru_maxrss / 1024)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Ended(process.returncode, lines, time.monotonic() - started, usage.ru_maxrss / 1024, cpu_s)
 
 
 def fill(checked: CheckedGraph, settings: Settings, size: int) -> None:
