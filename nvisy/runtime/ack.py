@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from nvisy.runtime.flight import Ticket
 from nvisy.topics.log import TopicPartition
 
+CREDIT_BYTES = 16 << 20
+"""Of records as they were read. What is made of them, and held with them, takes some four times as much."""
+CREDIT_CHANGES = 10_000
+
 
 class AckTracker:
     """Counts, for every change in flight, the terminals it has still to reach, and the bytes it holds.
@@ -17,7 +21,7 @@ class AckTracker:
     the stage is compiled. Used by the reading thread (`register`) and the writing thread (`done`, `positions`).
     """
 
-    def __init__(self, *, max_bytes: int = 32 << 20, max_changes: int = 10_000) -> None:
+    def __init__(self, *, max_bytes: int = CREDIT_BYTES, max_changes: int = CREDIT_CHANGES) -> None:
         self._lock = threading.Lock()
         self._pending: dict[TopicPartition, deque[int]] = {}
         self._open: dict[Ticket, list[int]] = {}
