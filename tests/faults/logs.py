@@ -146,7 +146,7 @@ class KafkaTopics:
 
 
 def _changes(graph: str, names: Iterable[str]) -> list[str]:
-    aside = (f"{graph}.dlq", f"{graph}.state", f"{graph}.requests")
+    aside = tuple(f"{graph}.{name}" for name in ("dlq", "state", "requests", "runs"))
     return sorted(name for name in names if name.startswith(f"{graph}.") and name not in aside)
 
 
