@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nvisy.rebuilding.live import run
     from nvisy.rebuilding.rebuild import finish, rebuild, rollback
     from nvisy.runtime.counters import Report
+    from nvisy.runtime.rerun import rerun
 
 __all__ = [
     "Graph",
@@ -47,6 +48,7 @@ __all__ = [
     "rebuild",
     "records",
     "repair",
+    "rerun",
     "rollback",
     "run",
     "run_async",
@@ -70,6 +72,7 @@ _HOMES = {
     "rebuild": "nvisy.rebuilding.rebuild",
     "records": "nvisy.query",
     "repair": "nvisy.audit.repair",
+    "rerun": "nvisy.runtime.rerun",
     "rollback": "nvisy.rebuilding.rebuild",
     "run": "nvisy.rebuilding.live",
     "run_async": "nvisy.asynchronous",

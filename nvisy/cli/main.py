@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "rebuild": "Build an index anew beside the one that readers see, and let it take its place.",
         "forget": "Be rid of a document for good: in every sink, in the log, in caches.",
         "status": "Say how a graph is: who runs it, how far behind each stage is, what failed.",
+        "rerun": "Run a node and what is below it again, on what stands in its topic.",
         "runs": "List the runs of a graph, the newest first; or show one of them.",
         "dlq": "Work through dead letters: documents that could not be processed.",
         "topics": "Look into the log.",

@@ -74,7 +74,8 @@ class DeadLetterBook:
         passed: set[bytes] = set()
         for flight in flights:
             key = dead_letters.entry_key(self._stage, outlet, flight)
-            if flight.replay is None or (key not in passed and self._may_replay(key, flight.replay)):
+            letter = flight.replay if flight.replay is not None and flight.replay.letter else None
+            if letter is None or (key not in passed and self._may_replay(key, letter)):
                 due.append(flight)
                 passed.add(key)
         return due

@@ -51,7 +51,8 @@ class Replay:
     """Marks a flight that was read before and failed, and is tried once more.
 
     Attributes:
-        letter: Record key of its dead letter: the way on which it failed, and the only one it takes part in.
+        letter: Record key of its dead letter: the way on which it failed, and the only one it takes part in. Empty
+            where it did not fail, and comes in again since somebody asked for it.
         entry: Which entry of that key. It goes on only while this one is open.
         place: Where the change was read the first time.
         size: Bytes of what was read there, which may be gone.

@@ -33,6 +33,7 @@ class StageSpec:
         shared: Other hosts may have further copies.
         absences: How often the graph was run without the stage.
         renumbered: Versions of changes are not to be compared with those that collections hold.
+        again: What of its input comes in again: a `rerunning.Again`, as JSON.
         config: The configuration that its seat has to have, as that of other hosts' copies; empty where any will do.
         hang_s: Seconds without anything moving after which the process is taken to hang.
         life: Which process of the stage this is in its run, from 1.
@@ -57,6 +58,7 @@ class StageSpec:
     shared: bool = False
     absences: int = 0
     renumbered: bool = False
+    again: Mapping[str, Any] | None = None
     config: str = ""
     hang_s: float = 120.0
     life: int = 1

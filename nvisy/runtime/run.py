@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 from nvisy.errors import NvisyError, Refused, Transient, Unreachable, UsageError
@@ -38,6 +38,7 @@ from nvisy.runtime.kept_graph import kept
 from nvisy.runtime.messages import StageSpec
 from nvisy.runtime.owning import OwningThread
 from nvisy.runtime.requests import Named, Request, standing
+from nvisy.runtime.rerunning import Again
 from nvisy.runtime.run_history import Ending, RunHistory
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.stage_process import StageView
@@ -148,6 +149,7 @@ class Run:
         join: bool = False,
         replay: Sequence[Named] = (),
         stages: Collection[str] | None = None,
+        again: Again | None = None,
         lane: Lane | None = None,
         rebuilder: Rebuilder | None = None,
         settings: Settings | None = None,
@@ -155,8 +157,9 @@ class Run:
     ) -> None:
         """Prepare a run; with `stages`, of these alone, by their ids in the graph, on what is in their topics now.
 
-        With `lane` it is of another generation than the one that readers see. With `rebuilder` it carries out what is
-        asked about generations while it goes on.
+        With `again`, what stands in the topics of a stage comes in there once more. With `lane` it is of another
+        generation than the one that readers see. With `rebuilder` it carries out what is asked about generations while
+        it goes on.
 
         Raises:
             UsageError: `join` without `follow`, or with `adopt`.
@@ -175,6 +178,7 @@ class Run:
         self._join = join
         self._replay = tuple(replay)
         self._stages = stages
+        self._again = again
         self._only: Collection[str] | None = None
         self._lane = lane
         self._rebuilder = rebuilder
@@ -513,7 +517,13 @@ class Run:
             renumbered=is_own and self._history.numbers_otherwise(self.plan),
             config=config,
             layout=self._names.as_json(),
+            again=self._again_at(stage),
         )
+
+    def _again_at(self, stage: Stage) -> Mapping[str, Any] | None:
+        """What of the input of a stage comes in again."""
+        again = self._again
+        return again.as_json() if again is not None and stage.id == self._names.stage(again.stage) else None
 
     def _hang_s(self, stage: Stage) -> float:
         """How long a stage may be still: longer than any of its nodes may take for one call."""

@@ -14,6 +14,7 @@ from nvisy.plan.model import Stage
 from nvisy.runtime.counters import StageCounters
 from nvisy.runtime.fork_server import STAGES, ForkedProcess
 from nvisy.runtime.messages import StageSpec, parse
+from nvisy.runtime.rerunning import Again
 from nvisy.runtime.watchdog import Watchdog
 from nvisy.topics.log import Seat, TopicPartition
 
@@ -115,6 +116,12 @@ class StageProcess:
         total.add(self._earlier)
         total.add(StageCounters.from_json(value))
         self.view.counters = total
+
+    def seated(self) -> None:
+        """It has noted where it reads from: what dies after that, and is started again, goes on there."""
+        again = self._spec.again
+        if again is not None and Again.from_json(again).is_everything:
+            self._spec = replace(self._spec, again=None)
 
     def restart(self, died_of: str = "") -> None:
         """Start the stage again where it stopped; it is told what ended it, where that was no end of its own."""

@@ -198,6 +198,7 @@ class Supervisor:
         view = child.view
         match message["kind"]:
             case "ready":
+                child.seated()
                 view.status = "ready"
                 view.seat = Seat(
                     self._plan.graph, view.stage.id, message["config"], view.stage.inputs, view.stage.outputs

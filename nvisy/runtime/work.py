@@ -31,6 +31,7 @@ from nvisy.runtime.poison import Cases, Life, verdict
 from nvisy.runtime.reading import Decoder, Polled, Reader, TopicReader
 from nvisy.runtime.replaying import Replaying
 from nvisy.runtime.requests import Named
+from nvisy.runtime.rerunning import Again, RerunReader, flights_again
 from nvisy.runtime.seating import Seating, seat_config
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.sinks import OpenSink, take_over
@@ -104,6 +105,9 @@ class Work:
         }
         self._seating = Seating(self._log, self.seat, self._sinks, adopt=spec.adopt, starts=starts)
         self._stack.callback(self._seating.close)
+        self._again = Again.from_json(spec.again) if spec.again is not None else None
+        if self._again is not None and self._again.is_everything:
+            self._seating.start_over()
         is_first = any(inlet.kind != "topic" for inlet in stage.inlets)
         forgotten = forgotten_keys(self._log, self.seat.graph) if is_first else {}
         self._codecs = Codecs(self._checked, self._settings, run=spec.run, forgotten=forgotten)
@@ -349,9 +353,13 @@ class Work:
         suspected = self._cases.suspected(lambda: self._ends(self.stage.inputs))
         if suspected or self._cases.guilty:
             polled = self._gate = OneByOne(polled, self._cases, suspected, skipped=self._cases.guilty)
-        return TopicReader(
-            polled, decoders, self._ends([*settled.numberings]) if settled.numberings else None
-        )
+        until = self._ends([*settled.numberings]) if settled.numberings else None
+        if self._again is None or self._again.is_everything:
+            return TopicReader(polled, decoders, until)
+        log = self._settings.open_log()  # of the thread that reads
+        self._stack.callback(log.close)
+        again = flights_again(self._again, log, self.session.positions(), decoders)
+        return RerunReader(polled, decoders, until, again)
 
     def _open_replaying(self) -> Replaying | None:
         """What tries dead letters again; nothing where the stage runs a source, and that has to be read again."""
