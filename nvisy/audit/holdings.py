@@ -61,7 +61,7 @@ class Holdings:
         self.judge = Judge(
             sink, self.index.keeps_vectors, is_conditional=descriptor.capabilities.guarantee == "conditional"
         )
-        forgotten = forgotten_keys(log, plan.graph)
+        forgotten = forgotten_keys(log, plan.graph, checked.nodes)
         self.making = Making(
             checked, self.stage, sink, self._numberings(), dict(self._lanes()), settings, forgotten
         )

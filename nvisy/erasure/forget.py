@@ -28,7 +28,7 @@ from nvisy.graph.model import Graph
 from nvisy.graph.validate import CheckedGraph, check
 from nvisy.plan.compile import compile_graph
 from nvisy.plan.model import Plan, Stage
-from nvisy.runtime.forgotten import Mark, forgotten_keys, lift_mark, marks_of, put_mark
+from nvisy.runtime.forgotten import Mark, lift_mark, marks_of, put_mark
 from nvisy.runtime.generations import Generations, generations_of, plan_under
 from nvisy.runtime.run import Run, owner_name
 from nvisy.runtime.settings import Settings
@@ -194,11 +194,11 @@ class _Forgetting:
             candidates = [wanted]
         else:
             candidates = self._sources
-        marked = forgotten_keys(self._log, self._plan.graph)
+        marked = {(mark.source, mark.key) for mark in marks_of(self._log, self._plan.graph)}
         knowing = [
             source
             for source in candidates
-            if key in marked.get(source, ())
+            if (source, key) in marked
             or not self._in_log.find(source, key).is_empty
             or any(
                 InSink(self._checked, sink, self._settings).knows(source, key)

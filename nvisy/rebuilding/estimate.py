@@ -156,7 +156,7 @@ class _Estimating:
         self._found.is_sampled |= step > 1
         sample = places[::step]
         factor = len(places) / len(sample) if sample else 1.0
-        forgotten = forgotten_keys(self._log, self._plan.graph)
+        forgotten = forgotten_keys(self._log, self._plan.graph, self._checked.nodes)
         for target in _targets(self._checked, stage):
             making = Making(
                 self._checked, stage, target, self._numberings(stage), {}, self._settings, forgotten

@@ -8,8 +8,7 @@ A mark is state of the seat `/owner`, as what a run says of itself is: every hos
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +45,16 @@ def marks_of(log: Log, graph: str) -> Sequence[Mark]:
     return [_mark(name, value) for name, value in found if name.startswith(_MARK)]
 
 
-def forgotten_keys(log: Log, graph: str) -> Mapping[str, frozenset[str]]:
-    """By source node, the keys whose documents are to stay away."""
-    keys: dict[str, set[str]] = defaultdict(set)
-    for mark in marks_of(log, graph):
-        keys[mark.source].add(mark.key)
-    return {source: frozenset(those) for source, those in keys.items()}
+def forgotten_keys(log: Log, graph: str, nodes: Collection[str]) -> Mapping[str, frozenset[str]]:
+    """By node of a graph, the keys whose documents are to stay away.
+
+    A mark of a node that the graph no longer has counts for every other: it may only have got another name.
+    """
+    marks = marks_of(log, graph)
+    return {
+        node: frozenset(mark.key for mark in marks if mark.source == node or mark.source not in nodes)
+        for node in (nodes if marks else ())
+    }
 
 
 def put_mark(log: Log, graph: str, mark: Mark) -> None:

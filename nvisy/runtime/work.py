@@ -109,7 +109,7 @@ class Work:
         if self._again is not None and self._again.is_everything:
             self._seating.start_over()
         is_first = any(inlet.kind != "topic" for inlet in stage.inlets)
-        forgotten = forgotten_keys(self._log, self.seat.graph) if is_first else {}
+        forgotten = forgotten_keys(self._log, self.seat.graph, self._checked.nodes) if is_first else {}
         self._codecs = Codecs(self._checked, self._settings, run=spec.run, forgotten=forgotten)
         for name in (*(inlet.name for inlet in stage.inlets if inlet.kind == "topic"), *stage.outputs):
             self._codecs.codec.prepare(name)
