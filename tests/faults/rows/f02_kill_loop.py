@@ -37,7 +37,7 @@ def play(cell: Cell) -> None:
         if taken is not None:
             cell.tally.runs += 1
             time.sleep(0.6 * COMMIT_S)
-        done.append(len(held(cell.store, "index")) + len(letters(cell.topics, cell.name)))
+        done.append(len(held(cell.store, "index").keys() | letters(cell.topics, cell.name)))
         if done[-1] == DOCUMENTS:
             break
         if taken is None:
