@@ -6,6 +6,7 @@ import pytest
 
 from nvisy.plan.model import Plan
 from nvisy.runtime.owning import OwningThread
+from nvisy.runtime.run_history import RunHistory
 from nvisy.runtime.settings import Settings
 from nvisy.runtime.view import RunSaid, joined_views, last_view
 from tests.topics.drive import until
@@ -19,7 +20,11 @@ def test_views_of_joined_hosts_stand_beside_that_of_their_owner(kafka_url, tmp_p
     settings, plan = Settings(tmp_path, kafka_url, {}), Plan(unique_name, "h", 2, (), ())
     log = settings.open_log()
     hosts = [replace(OWNER, owner=f"other:{n}", host=n, token=token) for n, token in ((1, 7), (2, 7), (3, 6))]
-    threads = [OwningThread(settings, plan, one, (), is_owner=one.host == 0) for one in (OWNER, *hosts)]
+    history = RunHistory(unique_name, OWNER.run_id)
+    threads = [
+        OwningThread(settings, plan, one, (), history=history, is_owner=one.host == 0)
+        for one in (OWNER, *hosts)
+    ]
     log.create(f"{unique_name}.dlq", 2)
     for thread in threads:
         thread.start()

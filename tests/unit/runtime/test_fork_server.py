@@ -96,7 +96,7 @@ def test_orders_that_make_no_sense_are_a_defect_that_is_shown(
 def test_stages_come_from_one_process_and_end_apart(start: Start):
     stages = [start() for _ in range(3)]
     assert len({keeper_of(stage) for stage in stages}) == 1
-    assert len({os.getsid(stage.pid) for stage in stages}) == 3
+    until(lambda: len({os.getsid(stage.pid) for stage in stages}) == 3)
     stages[0].stdin.close()
     assert stages[0].wait() == 1
     assert [stage.poll() for stage in stages[1:]] == [None, None]
