@@ -120,6 +120,10 @@ class Cell(Runs):
         """Texts that the model was asked for more than once so far."""
         asked = Counter((c.fields["model"], t) for c in self.model.calls if c.status == 200 for t in c.texts)
         self.tally.dup = asked.total() - len(asked)
+        again = [c for c in self.model.calls if any(asked[c.fields["model"], t] > 1 for t in c.texts)]
+        self.tally.asked_again = ", ".join(
+            f"{c.at:.3f} s: {len(c.texts)} texts, {c.status}" for c in again[:6]
+        )
 
     def _wrong(self) -> tuple[list[str], list[str], list[str]] | None:
         """What is missing, what is too much, what is silent."""

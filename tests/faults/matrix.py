@@ -106,7 +106,9 @@ def _judged(row: Row, tally: Tally, setting: Setting, folder: Path) -> Tally:
     """The tally, held against the bars of its row."""
     failures = list(tally.failures)
     if row.dup is not None and tally.dup > row.dup * tally.runs:
-        failures.append(f"{setting}: {tally.dup} texts were asked for twice, at {tally.runs} faults")
+        failures.append(
+            f"{setting}: {tally.dup} texts were asked for twice, at {tally.runs} faults: {tally.asked_again}"
+        )
     bar_s = (row.ttr_s or math.inf) * max(1.0, tally.calm_start_s / CALM_START_S)
     if tally.ttr_s > bar_s:
         failures.append(f"{setting}: {tally.ttr_s:.1f} s until it was at rest, more than {bar_s:.0f}")

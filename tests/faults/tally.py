@@ -14,6 +14,7 @@ class Tally:
         lost: Records missing at rest.
         extra: Records at rest that should not be there, and dead letters that should be closed.
         dup: Texts that a model was asked for once more.
+        asked_again: The first calls that had such texts.
         ttr_s: The longest time from a fault to rest, in seconds.
         calm_start_s: How long the first start took, when nothing had been done to it: the machine's speed.
         silent: Documents that are neither in the sink nor among the dead letters.
@@ -25,6 +26,7 @@ class Tally:
     lost: int = 0
     extra: int = 0
     dup: int = 0
+    asked_again: str = ""
     ttr_s: float = 0.0
     calm_start_s: float = 0.0
     silent: int = 0
