@@ -19,7 +19,7 @@ from nvisy_vector.pgvector import DESCRIPTOR, PgvectorParams, PgvectorSink
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
 from nvisy.expressions.filter import parse_filter
 from nvisy.testing.records import LANE, OWNER, make_set, vector_of, version
-from nvisy.testing.sink_conformance import SinkConformance, read, search, texts, write_many
+from nvisy.testing.sink_conformance import GenerationConformance, read, search, texts, write_many
 
 pytestmark = pytest.mark.postgres
 
@@ -31,7 +31,7 @@ USERS_TABLE = """CREATE EXTENSION IF NOT EXISTS vector; CREATE TABLE docs (mine 
   observed_at timestamptz, topic text, partition int)"""
 
 
-class TestConformance(SinkConformance):
+class TestConformance(GenerationConformance):
     descriptor = DESCRIPTOR
     drivers = ("psycopg",)
 
@@ -46,7 +46,7 @@ class TestConformance(SinkConformance):
         return lambda number: PgvectorSink(params, number)
 
 
-class TestConformanceWithHnsw(SinkConformance):
+class TestConformanceWithHnsw(GenerationConformance):
     """As above, with the index built from the first record on."""
 
     descriptor = DESCRIPTOR

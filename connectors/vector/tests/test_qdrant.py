@@ -16,7 +16,7 @@ from nvisy_vector.qdrant import DESCRIPTOR, QdrantParams, QdrantSink
 
 from nvisy.errors import Fatal, Refused, Transient, Unreachable
 from nvisy.testing.records import LANE, OWNER, make_set, vector_of, version
-from nvisy.testing.sink_conformance import SinkConformance, read, search, texts
+from nvisy.testing.sink_conformance import GenerationConformance, read, search, texts
 from tests.servers.runner import Container, use_docker
 from tests.servers.session import free_ports
 
@@ -62,7 +62,7 @@ def wait_for(url, timeout_s=60):
             time.sleep(0.2)
 
 
-class TestConformance(SinkConformance):
+class TestConformance(GenerationConformance):
     """On a real server where Docker can run one, else on the double."""
 
     descriptor = DESCRIPTOR

@@ -16,14 +16,14 @@ from nvisy_vector.sqlite import DESCRIPTOR, SqliteParams, SqliteSink
 
 from nvisy.errors import Fatal, Refused, Transient
 from nvisy.testing.records import LANE, OWNER, make_set, vector_of, version
-from nvisy.testing.sink_conformance import SinkConformance, read, search, texts
+from nvisy.testing.sink_conformance import GenerationConformance, SinkConformance, read, search, texts
 
 USERS_TABLE = """CREATE TABLE docs (mine TEXT, id TEXT PRIMARY KEY, key TEXT, lane TEXT, source TEXT, version INTEGER,
   source_uri TEXT, span_start INTEGER, span_end INTEGER, content_hash TEXT, steps TEXT, model TEXT, run TEXT,
   observed_at TEXT, topic TEXT, partition INTEGER, metadata TEXT, embedding BLOB, text TEXT)"""
 
 
-class TestConformance(SinkConformance):
+class TestConformance(GenerationConformance):
     descriptor = DESCRIPTOR
     drivers = ("apsw", "sqlite_vec")
 
@@ -46,10 +46,6 @@ class TestConformanceOfAUsersTable(SinkConformance):
     def make_sink(self, path):
         apsw.Connection(str(path)).execute(USERS_TABLE)
         return lambda: sink_of(path, create=False)
-
-    @pytest.fixture
-    def make_generation(self):
-        pytest.skip("a user's own table has no generations: they are refused, see below")
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pytest
 
 from nvisy.testing.memory_sink import DESCRIPTOR, MemorySink, Store
-from nvisy.testing.sink_conformance import SinkConformance
+from nvisy.testing.sink_conformance import GenerationConformance
 
 
-class TestConformance(SinkConformance):
+class TestConformance(GenerationConformance):
     descriptor = DESCRIPTOR
 
     @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from nvisy.connector.sink import Outcome
 from nvisy.errors import Rejected
-from nvisy.testing.memory_sink import DESCRIPTOR, MemoryIndex, MemorySink, MemoryWriter
-from nvisy.testing.sink_conformance import SinkConformance
+from nvisy.testing.memory_sink import DESCRIPTOR, MemoryIndex, MemorySink, MemoryWriter, Store
+from nvisy.testing.sink_conformance import GenerationConformance, SinkConformance
 
 
 class DropsARecord(MemoryWriter):
@@ -460,11 +460,11 @@ class Mutated(MemorySink):
 SUITES = """
 import pytest
 from nvisy.testing.memory_sink import DESCRIPTOR, Store
-from nvisy.testing.sink_conformance import SinkConformance
+from nvisy.testing.sink_conformance import GenerationConformance
 from tests.unit.testing.test_sink_conformance import MUTANTS, mutated
 
 for mutant in MUTANTS:
-    class Suite(SinkConformance):
+    class Suite(GenerationConformance):
         descriptor = DESCRIPTOR
         part = mutant
         many = 60
@@ -501,6 +501,16 @@ def test_it_catches_every_mutant(tmp_path):
 def test_a_conformance_test_cannot_be_overridden():
     with pytest.raises(TypeError, match="test_delete"):
         type("Sub", (SinkConformance,), {"test_delete": lambda self: None, "descriptor": DESCRIPTOR})
+
+
+def test_who_says_that_there_are_generations_has_to_prove_it():
+    store = Store()
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        type("Sub", (SinkConformance,), {"descriptor": DESCRIPTOR})().test_generations_are_proved_or_refused(
+            lambda: MemorySink(store)
+        )
+    with pytest.raises(TypeError, match="test_what_was_never_made"):
+        type("Sub", (GenerationConformance,), {"test_what_was_never_made_cannot_serve": lambda self: None})
 
 
 def test_a_test_may_be_excused_with_a_reason():
