@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from beside import ROOT, following, wait_for
+
 sys.path.insert(0, str(ROOT))
 
-import psycopg  # noqa: E402
+import psycopg
 
-from nvisy.connector.sink import Hit  # noqa: E402
-from nvisy.errors import NvisyError  # noqa: E402
-from nvisy.graph.model import Graph  # noqa: E402
-from nvisy.query import records, search  # noqa: E402
-from nvisy.runtime.settings import Settings  # noqa: E402
-from tests.servers.postgres import PostgresServer  # noqa: E402
-from tests.servers.session import FOLDER_VARIABLE, new_session_folder  # noqa: E402
+from nvisy.connector.sink import Hit
+from nvisy.errors import NvisyError
+from nvisy.graph.model import Graph
+from nvisy.query import records, search
+from nvisy.runtime.settings import Settings
+from tests.servers.postgres import PostgresServer
+from tests.servers.session import FOLDER_VARIABLE, new_session_folder
 
-PATIENCE_S = 120.0
 QUESTION = "which river runs through the most countries?"
 ARTICLES = [
     (
@@ -92,26 +88,6 @@ def show(folder: Path) -> None:
                 ask(graph, settings)
 
 
-@contextmanager
-def following(graph: Path, state: Path) -> Iterator[None]:
-    """`nvisy run GRAPH --follow` beside this program."""
-    command = [sys.executable, "-m", "nvisy", "run", str(graph), "--follow"]
-    environ = {**os.environ, "NVISY_STATE": str(state), "PYTHONPATH": str(ROOT)}
-    log = (graph.parent / "run.log").open("wb")
-    process = subprocess.Popen(  # noqa: S603 - ours
-        command, env=environ, cwd=graph.parent, stdout=log, stderr=log
-    )
-    try:
-        yield
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        log.close()
-
-
 def found(graph: Graph, settings: Settings) -> dict[str, str]:
     """What the index holds, by key; nothing before it was made."""
     try:
@@ -126,16 +102,6 @@ def ask(graph: Graph, settings: Settings) -> None:
     hits: list[Hit] = search(graph, QUESTION, 2, settings=settings)
     for hit in hits:
         print(f"  {hit.score:6.3f}  {hit.key}  {' '.join(hit.text.split())}")
-
-
-def wait_for(condition: object) -> None:
-    """Until `condition()` holds."""
-    assert callable(condition)
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > until:
-            raise SystemExit("nothing has happened for two minutes; give up")
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":

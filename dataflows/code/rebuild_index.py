@@ -7,28 +7,25 @@ other. Then the model in the graph is changed, and `nvisy rebuild` gives readers
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from beside import ROOT, environ, following, wait_for
+
 sys.path.insert(0, str(ROOT))
 
-from nvisy.errors import NvisyError  # noqa: E402
-from nvisy.graph.model import Graph  # noqa: E402
-from nvisy.query import records, search  # noqa: E402
-from nvisy.runtime.settings import Settings  # noqa: E402
+from nvisy.errors import NvisyError
+from nvisy.graph.model import Graph
+from nvisy.query import records, search
+from nvisy.runtime.settings import Settings
 
-PATIENCE_S = 300.0
 QUESTION = "my machine lost power halfway, is my index damaged now?"
 MODEL = "local/wordllama"
 
@@ -122,30 +119,6 @@ def command(graph: Path, state: Path, name: str, *options: str) -> None:
     subprocess.run(words, env=environ(state), cwd=graph.parent, check=True)  # noqa: S603 - ours
 
 
-def environ(state: Path) -> dict[str, str]:
-    """Where commands find what is here."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("NVISY_")}
-    return {**ours, "NVISY_STATE": str(state), "PYTHONPATH": str(ROOT)}
-
-
-@contextmanager
-def following(graph: Path, state: Path) -> Iterator[None]:
-    """`nvisy run GRAPH --follow` beside this program."""
-    words = [sys.executable, "-m", "nvisy", "run", str(graph), "--follow"]
-    with (graph.parent / "run.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - ours
-            words, env=environ(state), cwd=graph.parent, stdout=log, stderr=log
-        )
-        try:
-            yield
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE_S)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
 @contextmanager
 def editing(docs: Path) -> Iterator[None]:
     """Add a line to one document after the other."""
@@ -180,15 +153,6 @@ def best(graph: Graph, settings: Settings) -> None:
     print(f"\n  {QUESTION}")
     for hit in search(graph, QUESTION, 2, settings=settings):
         print(f"  {hit.score:6.3f}  {hit.key}  {' '.join(hit.text.split())[:70]}")
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until `condition()` holds."""
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > until:
-            raise SystemExit("nothing has happened for five minutes; give up")
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from nvisy.connector.sink import HeldRecord, Record, Vector
 from nvisy.primitives.primitive import content_hash
 from nvisy.primitives.provenance import Span
+from nvisy.runtime.records import payload_hash
 
 TOLERANCE = 2e-5
 """How far a part of a sketch may be off: what bringing a vector to length 1 twice costs is a hundredth of it."""
@@ -66,15 +66,14 @@ def of_held(held: HeldRecord, *, keeps_vectors: bool) -> Fingerprint:
 
 
 def payload_hash_of(held: HeldRecord) -> str:
-    """The hash that a head has of a record's payload, made of what the store holds; see `nvisy.runtime.records`.
+    """The hash that a head has of a record's payload, made of what the store holds.
 
     Nothing where that cannot be told: a store may give a number back in another form than it got.
     """
     hit = held.hit
     if any(isinstance(value, float) for value in _values(hit.metadata)):
         return ""
-    metadata = orjson.dumps(dict(hit.metadata), option=orjson.OPT_SORT_KEYS)
-    return content_hash(hit.text, repr(hit.span), hit.source_uri, metadata, hit.lineage["steps"] or "")
+    return payload_hash(hit.text, hit.span, hit.source_uri, dict(hit.metadata), hit.lineage["steps"] or "")
 
 
 def ids_hash(ids: Mapping[str, tuple[str, str]]) -> int:

@@ -13,9 +13,9 @@ from nvisy.graph.validate import check_file
 from nvisy.query import records, search
 from nvisy.quickstart.corpus import Corpus
 from nvisy.quickstart.folder import documents_in
+from nvisy.rebuilding.live import run
 from nvisy.runtime import dead_letters
 from nvisy.runtime.counters import Report
-from nvisy.runtime.run import run
 from nvisy.runtime.settings import Settings
 
 DAMAGED = "damaged.pdf"

@@ -7,7 +7,8 @@ import orjson
 from nvisy.connector.sink import Record, RecordSet
 from nvisy.primitives.change import Change
 from nvisy.primitives.embedding import Embedding
-from nvisy.primitives.primitive import Primitive, content_hash, derive_id
+from nvisy.primitives.primitive import MetadataValue, Primitive, content_hash, derive_id
+from nvisy.primitives.provenance import Span
 
 
 def lane_of(graph: str, sink: str, source: str) -> str:
@@ -36,10 +37,16 @@ def record_set(change: Change, lane: str, node: str) -> RecordSet:
     )
 
 
+def payload_hash(
+    text: str, span: Span | None, uri: str, metadata: dict[str, MetadataValue], steps: str
+) -> str:
+    """Hash of what a record says beside its vector: a head has it of each of its records."""
+    return content_hash(text, repr(span), uri, orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS), steps)
+
+
 def _record(item: Primitive, lane: str, node: str) -> Record:
     assert isinstance(item, Embedding), f"the graph check lets only embeddings reach {node}"
     uri = item.provenance.uri if item.provenance else ""
-    metadata = orjson.dumps(item.metadata, option=orjson.OPT_SORT_KEYS)
     return Record(
         id=derive_id(lane, item.id),
         vector=item.vector,
@@ -48,7 +55,7 @@ def _record(item: Primitive, lane: str, node: str) -> Record:
         span=item.span,
         metadata=item.metadata,
         vector_hash=content_hash(item.vector.tobytes()),
-        payload_hash=content_hash(item.text, repr(item.span), uri, metadata, item.steps),
+        payload_hash=payload_hash(item.text, item.span, uri, item.metadata, item.steps),
         content_hash=item.content_hash,
         steps=item.steps,
         model=item.model,

@@ -554,20 +554,6 @@ class Run:
         )
 
 
-def run(
-    graph: Graph | CheckedGraph,
-    *,
-    follow: bool = False,
-    allow_mass_delete: bool = False,
-    adopt: bool = False,
-    settings: Settings | None = None,
-) -> Report:
-    """Run a graph from this process, to its end. See `Run` for what can go wrong."""
-    return Run(
-        graph, follow=follow, allow_mass_delete=allow_mass_delete, adopt=adopt, settings=settings
-    ).start()
-
-
 @contextmanager
 def _released(claim: Claim) -> Iterator[None]:
     try:

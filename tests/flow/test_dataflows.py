@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 from nvisy.connector.sink import Hit
 from nvisy.graph.model import Graph
 from nvisy.query import records, search
+from nvisy.rebuilding.live import run
 from nvisy.runtime.counters import Report
-from nvisy.runtime.run import run
 from nvisy.runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
