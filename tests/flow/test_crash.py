@@ -70,6 +70,7 @@ def test_stages_end_within_a_second_of_their_parent(embedded: Pipeline) -> None:
     wait_for_stages(process.pid)
     time.sleep(1.0)
     children = psutil.Process(process.pid).children(recursive=True)
+    assert children
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     _, alive = psutil.wait_procs(children, timeout=5)
